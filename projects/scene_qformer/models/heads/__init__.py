@@ -1,0 +1,6 @@
+"""Heads on the scene queries."""
+from .box_coder import NMSFreeBBoxCoder
+from .match_cost import BBox3DL1Cost
+from .scene_detection_head import SceneDetectionHead
+
+__all__ = ['BBox3DL1Cost', 'NMSFreeBBoxCoder', 'SceneDetectionHead']

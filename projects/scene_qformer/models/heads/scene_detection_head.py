@@ -1,0 +1,176 @@
+"""Auxiliary 3D detection on the scene queries."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet3d.registry import MODELS, TASK_UTILS
+from mmdet.utils import reduce_mean
+from mmengine.model import BaseModule, bias_init_with_prob
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+CODE_WEIGHTS = (1., 1., 1., 1., 1., 1., 1., 1., 0.2, 0.2)
+
+
+@MODELS.register_module()
+class SceneDetectionHead(BaseModule):
+    """Set prediction of 3D boxes from every scene query, after every decoder layer.
+
+    Each query predicts class scores and one box relative to its reference point. Predictions and objects are matched
+    one to one by the Hungarian algorithm (DETR, Carion et al., arXiv 2005.12872); unmatched queries learn
+    "no object". Losses follow DETR3D: focal loss on classes, L1 on codes, at each layer.
+
+    Args:
+        num_classes: Number of classes.
+        embed_dims: Channels C of the queries.
+        point_cloud_range: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` metres, LiDAR frame: the space that
+            reference points in [0, 1] span.
+        bbox_coder: Config of the box coder.
+        assigner: Config of mmdet's assigner.
+        loss_cls: Config of the classification loss.
+        loss_bbox: Config of the regression loss.
+        code_weights: Weight of each of the 10 codes in the regression loss.
+        sync_cls_avg_factor: Average the number of objects over processes.
+    """
+
+    def __init__(self,
+                 num_classes: int = 10,
+                 embed_dims: int = 256,
+                 point_cloud_range: Sequence[float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0),
+                 bbox_coder: dict | None = None,
+                 assigner: dict | None = None,
+                 loss_cls: dict | None = None,
+                 loss_bbox: dict | None = None,
+                 code_weights: Sequence[float] = CODE_WEIGHTS,
+                 sync_cls_avg_factor: bool = True,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.sync_cls_avg_factor = sync_cls_avg_factor
+        self.bbox_coder = TASK_UTILS.build(
+            bbox_coder or dict(type='NMSFreeBBoxCoder', post_center_range=[-61.2, -61.2, -10.0, 61.2, 61.2, 10.0]))
+        self.assigner = TASK_UTILS.build(assigner or dict(
+            type='mmdet.HungarianAssigner',
+            match_costs=[dict(type='mmdet.FocalLossCost', weight=2.0),
+                         dict(type='BBox3DL1Cost', weight=0.25)]))
+        self.loss_cls = MODELS.build(loss_cls or dict(
+            type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=2.0))
+        self.loss_bbox = MODELS.build(loss_bbox or dict(type='mmdet.L1Loss', loss_weight=0.25))
+        code_size = self.bbox_coder.code_size
+        if len(code_weights) != code_size:
+            raise ValueError(f'code_weights needs {code_size} numbers, one a code, got {len(code_weights)}.')
+        self.register_buffer('code_weights', torch.tensor(code_weights), persistent=False)
+        self.register_buffer('point_cloud_range', torch.tensor(point_cloud_range), persistent=False)
+        self.cls_branch = self._branch(embed_dims, num_classes)
+        self.reg_branch = self._branch(embed_dims, code_size)
+
+    @staticmethod
+    def _branch(embed_dims: int, out_channels: int) -> nn.Sequential:
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(embed_dims, out_channels))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        # Every query starts by saying "no object", and with a box at its reference point.
+        nn.init.constant_(self.cls_branch[-1].bias, bias_init_with_prob(0.01))
+        nn.init.zeros_(self.reg_branch[-1].weight)
+        nn.init.zeros_(self.reg_branch[-1].bias)
+
+    def forward(self, queries: Tensor, reference_points: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict from the queries of every layer.
+
+        Args:
+            queries: ``(num_layers, B, Q, C)``.
+            reference_points: ``(B, Q, 3)`` in [0, 1].
+
+        Returns:
+            Logits ``(num_layers, B, Q, num_classes)`` and codes ``(num_layers, B, Q, 10)``, float32; centres in
+            metres in the LiDAR frame.
+        """
+        cls_scores = self.cls_branch(queries).float()
+        codes = self.reg_branch(queries).float()
+        low, high = self.point_cloud_range.split(3)
+        # In logit space, so that a centre cannot leave the range and moves less near its edge.
+        center = (codes[..., :3] + torch.logit(reference_points.float(), eps=1e-5)).sigmoid()
+        return cls_scores, torch.cat((low + center * (high - low), codes[..., 3:]), dim=-1)
+
+    def loss(self, queries: Tensor, reference_points: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+        """Losses of every layer.
+
+        Args:
+            queries: ``(num_layers, B, Q, C)``.
+            reference_points: ``(B, Q, 3)``.
+            batch_data_samples: B data samples with ``gt_instances_3d`` (``bboxes_3d`` with velocity, ``labels_3d``).
+
+        Returns:
+            ``loss_cls`` and ``loss_bbox`` of the last layer, ``d0.loss_cls`` ... of the ones before.
+        """
+        cls_scores, codes = self(queries, reference_points)
+        targets = [self._targets(sample, codes) for sample in batch_data_samples]
+        losses = {}
+        last = len(queries) - 1
+        for layer, (layer_scores, layer_codes) in enumerate(zip(cls_scores, codes)):
+            prefix = '' if layer == last else f'd{layer}.'
+            loss_cls, loss_bbox = self._layer_loss(layer_scores, layer_codes, targets)
+            losses[f'{prefix}loss_cls'] = loss_cls
+            losses[f'{prefix}loss_bbox'] = loss_bbox
+        return losses
+
+    def _targets(self, data_sample, like: Tensor) -> InstanceData:
+        """The objects of one sample: ``labels`` (G,), coded ``bboxes`` (G, 10)."""
+        gt_instances = data_sample.gt_instances_3d
+        boxes = gt_instances.bboxes_3d
+        if boxes.box_dim != 9:
+            raise ValueError(f'SceneDetectionHead needs boxes with velocity (9 numbers), but gt_instances_3d of sample '
+                             f'{data_sample.metainfo.get("token", "?")} has {boxes.box_dim}: set with_velocity=True '
+                             'in the dataset.')
+        gravity_boxes = torch.cat((boxes.gravity_center, boxes.tensor[:, 3:]), dim=-1).to(like)
+        return InstanceData(labels=gt_instances.labels_3d.to(like.device), bboxes=self.bbox_coder.encode(gravity_boxes))
+
+    def _layer_loss(self, cls_scores: Tensor, codes: Tensor, targets: list[InstanceData]) -> tuple[Tensor, Tensor]:
+        """Losses of one layer from logits ``(B, Q, num_classes)`` and codes ``(B, Q, 10)``."""
+        labels = cls_scores.new_full(cls_scores.shape[:2], self.num_classes, dtype=torch.long)
+        matched_codes, matched_targets = [], []
+        for index, target in enumerate(targets):
+            with torch.no_grad():
+                assigned = self.assigner.assign(
+                    InstanceData(scores=cls_scores[index], bboxes=codes[index]), target, img_meta=None)
+            matched = assigned.gt_inds > 0
+            labels[index, matched] = assigned.labels[matched]
+            matched_codes.append(codes[index, matched])
+            matched_targets.append(target.bboxes[assigned.gt_inds[matched] - 1])
+        predicted, wanted = torch.cat(matched_codes), torch.cat(matched_targets)
+
+        num_objects = cls_scores.new_tensor([len(wanted)])
+        if self.sync_cls_avg_factor:
+            num_objects = reduce_mean(num_objects)
+        avg_factor = num_objects.clamp(min=1).item()
+        loss_cls = self.loss_cls(cls_scores.flatten(0, 1), labels.flatten(), avg_factor=avg_factor)
+        # An empty sum still hangs on the graph: all parameters get a (zero) gradient in samples without objects.
+        loss_bbox = self.loss_bbox(
+            predicted, wanted, self.code_weights.expand_as(wanted), avg_factor=avg_factor)
+        return loss_cls, loss_bbox
+
+    @torch.no_grad()
+    def predict(self, queries: Tensor, reference_points: Tensor, batch_input_metas: list[dict]) -> list[InstanceData]:
+        """Boxes of the last layer.
+
+        Args:
+            queries: ``(num_layers, B, Q, C)``; only the last layer is decoded.
+            reference_points: ``(B, Q, 3)``.
+            batch_input_metas: B dicts with ``box_type_3d``.
+
+        Returns:
+            B ``InstanceData`` with ``bboxes_3d`` (LiDAR frame, 9 numbers, origin at the bottom centre), ``scores_3d``
+            (descending) and ``labels_3d``.
+        """
+        cls_scores, codes = self(queries[-1:], reference_points)
+        results = []
+        for scores, sample_codes, meta in zip(cls_scores[-1], codes[-1], batch_input_metas):
+            boxes, box_scores, labels = self.bbox_coder.decode(scores, sample_codes)
+            bboxes_3d = meta['box_type_3d'](boxes, box_dim=boxes.shape[-1], origin=(0.5, 0.5, 0.5))
+            results.append(InstanceData(bboxes_3d=bboxes_3d, scores_3d=box_scores, labels_3d=labels))
+        return results

@@ -1,0 +1,123 @@
+"""The decoder: scene queries look at each other and at the image memory, layer by layer."""
+from __future__ import annotations
+
+import torch
+from mmcv.cnn.bricks.transformer import FFN
+from mmdet3d.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+GLOBAL_ATTENTION = dict(type='GlobalAttention', num_heads=8, attn_drop=0.1, proj_drop=0.1)
+
+
+class SceneDecoderLayer(BaseModule):
+    """Self-attention, cross-attention and feed-forward, each followed by its LayerNorm (post-norm, as in DETR).
+
+    Args:
+        embed_dims: Channels C.
+        self_attn_cfg: Attention among the queries.
+        cross_attn_cfg: Attention from the queries to the memory.
+        feedforward_channels: Hidden channels of the feed-forward network.
+        ffn_drop: Dropout of the feed-forward network.
+    """
+
+    def __init__(self, embed_dims: int, self_attn_cfg: dict, cross_attn_cfg: dict, feedforward_channels: int,
+                 ffn_drop: float) -> None:
+        super().__init__()
+        shared = dict(embed_dims=embed_dims, batch_first=True)
+        self.self_attn = MODELS.build({**shared, **self_attn_cfg})
+        self.cross_attn = MODELS.build({**shared, **cross_attn_cfg})
+        self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=ffn_drop)
+        self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
+
+    def forward(self, query: Tensor, query_pos: Tensor, attn_mask: Tensor | None, memory: dict) -> Tensor:
+        """``(B, Q, C)`` in, ``(B, Q, C)`` out; ``memory`` holds the cross-attention's keywords."""
+        query = self.norms[0](self.self_attn(query, query_pos=query_pos, key_pos=query_pos, attn_mask=attn_mask))
+        query = self.norms[1](self.cross_attn(query, query_pos=query_pos, **memory))
+        return self.norms[2](self.ffn(query))
+
+
+@MODELS.register_module()
+class SceneQueryDecoder(BaseModule):
+    """A stack of :class:`SceneDecoderLayer`.
+
+    The cross-attention is called with mmcv's keyword set, so that ``mmcv``'s own ``MultiheadAttention`` and
+    ``MultiScaleDeformableAttention`` work unmodified by changing ``cross_attn_cfg['type']``. Each (camera, level) pair
+    is one of its "levels", camera-major.
+
+    Args:
+        num_layers: Number of layers.
+        embed_dims: Channels C.
+        self_attn_cfg: Attention among the queries.
+        cross_attn_cfg: Attention from the queries to the memory.
+        feedforward_channels: Hidden channels of the feed-forward network.
+        ffn_drop: Dropout of the feed-forward network.
+        with_cp: Recompute each layer in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(self,
+                 num_layers: int = 6,
+                 embed_dims: int = 256,
+                 self_attn_cfg: dict = GLOBAL_ATTENTION,
+                 cross_attn_cfg: dict = GLOBAL_ATTENTION,
+                 feedforward_channels: int = 2048,
+                 ffn_drop: float = 0.1,
+                 with_cp: bool = False,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.with_cp = with_cp
+        self.layers = nn.ModuleList(
+            SceneDecoderLayer(embed_dims, self_attn_cfg, cross_attn_cfg, feedforward_channels, ffn_drop)
+            for _ in range(num_layers))
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and 'sampling_offsets' not in name and 'attention_weights' not in name:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self,
+                query: Tensor,
+                query_pos: Tensor,
+                reference_points: Tensor,
+                key: Tensor,
+                value: Tensor,
+                key_pos: Tensor,
+                spatial_shapes: Tensor,
+                level_start_index: Tensor,
+                key_padding_mask: Tensor | None = None,
+                attn_mask: Tensor | None = None) -> Tensor:
+        """Decode.
+
+        Args:
+            query: ``(B, Q, C)`` content.
+            query_pos: ``(B, Q, C)`` position code.
+            reference_points: ``(B, Q, 3)`` in [0, 1].
+            key: ``(B, K, C)`` image features, K = sum over cameras and levels of Hl*Wl (2646 by default).
+            value: ``(B, K, C)``, the memory: features with their position code added.
+            key_pos: ``(B, K, C)``, the position code; ``key + key_pos == value``.
+            spatial_shapes: ``(N*L, 2)`` int64, (Hl, Wl) of each camera and level.
+            level_start_index: ``(N*L,)`` int64, where each of them starts among the K.
+            key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
+            attn_mask: ``(Q, Q)`` bool, True where queries must not see each other.
+
+        Returns:
+            ``(num_layers, B, Q, C)``: the queries after every layer.
+        """
+        memory = dict(
+            key=key,
+            value=value,
+            key_pos=key_pos,
+            reference_points=reference_points,
+            spatial_shapes=spatial_shapes,
+            level_start_index=level_start_index,
+            key_padding_mask=key_padding_mask)
+        states = []
+        for layer in self.layers:
+            if self.with_cp and query.requires_grad:
+                query = checkpoint(layer, query, query_pos, attn_mask, memory, use_reentrant=False)
+            else:
+                query = layer(query, query_pos, attn_mask, memory)
+            states.append(query)
+        return torch.stack(states)

@@ -1,0 +1,214 @@
+"""SceneQFormer: the only place where the parts are wired together."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmdet3d.models.detectors import Base3DDetector
+from mmdet3d.registry import MODELS
+from torch import Tensor
+
+from .finite_losses import check_finite_losses
+from .scene_queries import QueryState
+
+CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
+
+
+@MODELS.register_module()
+class SceneQFormer(Base3DDetector):
+    """Surround cameras in, a short sequence of scene tokens in a language model's space out.
+
+    ::
+
+        imgs (B, N, 3, H, W)
+          -> backbone, neck         img_feats [(B, N, C, Hl, Wl)]
+          -> positional encoding    memory (B, N * sum(Hl * Wl), C)
+          -> scene queries, decoder queries (num_layers, B, Q, C)
+          -> projector              scene_tokens (B, Q, D)
+          -> bbox_head              pred_instances_3d
+
+    Args:
+        backbone: Image backbone, e.g. ``mmdet.ResNet``.
+        neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
+        positional_encoding: Added to the features; see ``positional_encoding.py``.
+        scene_queries: Learned queries.
+        decoder: Decoder of the queries.
+        projector: From C to the language model's width D; None gives the queries as they are.
+        bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
+        data_preprocessor: As in any mmdet3d detector.
+        train_cfg: Accepted for mmdet3d's sake; no part needs it.
+        test_cfg: Likewise.
+        init_cfg: mmengine's initialisation config.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 positional_encoding: dict,
+                 scene_queries: dict,
+                 decoder: dict,
+                 neck: dict | None = None,
+                 projector: dict | None = None,
+                 bbox_head: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 train_cfg: dict | None = None,
+                 test_cfg: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck else None
+        self.positional_encoding = MODELS.build(positional_encoding)
+        self.scene_queries = MODELS.build(scene_queries)
+        self.decoder = MODELS.build(decoder)
+        self.projector = MODELS.build(projector) if projector else None
+        self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
+        self.register_load_state_dict_pre_hook(refuse_other_shapes)
+
+    def extract_feat(self, imgs: Tensor) -> list[Tensor]:
+        """Image features.
+
+        Args:
+            imgs: ``(B, N, 3, H, W)``, normalised.
+
+        Returns:
+            One ``(B, N, C, Hl, Wl)`` per level, finest first.
+
+        Raises:
+            ValueError: If ``imgs`` has another number of dimensions.
+        """
+        if imgs.dim() != 5:
+            raise ValueError('SceneQFormer expects imgs (B, N, 3, H, W): batch, cameras, channels, height, width; '
+                             f'got {tuple(imgs.shape)}. Add the batch or camera dimension with imgs[None].')
+        feats = self.backbone(imgs.flatten(0, 1))
+        if self.neck is not None:
+            feats = self.neck(feats)
+        return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
+
+    def decode_queries(self, img_feats: list[Tensor], batch_input_metas: list[dict] | None) -> tuple[Tensor, Tensor]:
+        """Let the scene queries read the images.
+
+        Args:
+            img_feats: One ``(B, N, C, Hl, Wl)`` per level.
+            batch_input_metas: B dicts with the camera matrices, or None where there are none.
+
+        Returns:
+            Queries after every layer ``(num_layers, B, Q, C)``, reference points ``(B, Q, 3)`` in [0, 1].
+        """
+        cameras = stack_camera_matrices(batch_input_metas, img_feats[0].device)
+        encodings = self.positional_encoding(img_feats, cameras)
+        state: QueryState = self.scene_queries(len(img_feats[0]))
+        queries = self.decoder(
+            query=state.query,
+            query_pos=state.query_pos,
+            reference_points=state.reference_points,
+            **flatten_memory(img_feats, encodings))
+        return queries, state.reference_points
+
+    def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs) -> Tensor:
+        """Mode ``tensor``: scene tokens.
+
+        Args:
+            inputs: ``imgs (B, N, 3, H, W)``, normalised, alone or under the key ``imgs``.
+            data_samples: Carry the camera matrices; needed only by encodings that use them.
+
+        Returns:
+            Scene tokens ``(B, Q, D)``.
+        """
+        imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
+        queries, _ = self.decode_queries(self.extract_feat(imgs), _metas(data_samples))
+        return queries[-1] if self.projector is None else self.projector(queries[-1])
+
+    def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
+        """Mode ``loss``: losses by name, all finite.
+
+        Raises:
+            NonFiniteLossError: If one is not.
+        """
+        head = self._require_head('loss')
+        queries, reference_points = self.decode_queries(self.extract_feat(inputs['imgs']), _metas(data_samples))
+        losses = head.loss(queries, reference_points, data_samples)
+        check_finite_losses(losses, data_samples)
+        return losses
+
+    def predict(self, inputs: dict, data_samples: list, **kwargs) -> list:
+        """Mode ``predict``: the data samples with ``pred_instances_3d`` in the LiDAR frame."""
+        head = self._require_head('predict')
+        metas = _metas(data_samples)
+        queries, reference_points = self.decode_queries(self.extract_feat(inputs['imgs']), metas)
+        return self.add_pred_to_datasample(data_samples, head.predict(queries, reference_points, metas))
+
+    def _require_head(self, mode: str):
+        if self.bbox_head is None:
+            raise RuntimeError(f"Mode '{mode}' needs a head, and this SceneQFormer was built with none: "
+                               "give `bbox_head=dict(type='SceneDetectionHead', ...)`, or call mode='tensor'.")
+        return self.bbox_head
+
+
+def _metas(data_samples: list | None) -> list[dict] | None:
+    return None if data_samples is None else [sample.metainfo for sample in data_samples]
+
+
+def stack_camera_matrices(batch_input_metas: list[dict] | None, device: torch.device) -> dict[str, Tensor]:
+    """Stack the metas' camera matrices once, for all parts.
+
+    Args:
+        batch_input_metas: B dicts with ``(N, 4, 4)`` arrays under some of ``lidar2img``, ``lidar2cam``, ``cam2img``.
+        device: Where the tensors go.
+
+    Returns:
+        ``(B, N, 4, 4)`` float32 by name, of those that every meta has.
+    """
+    if not batch_input_metas:
+        return {}
+    return {
+        name: torch.from_numpy(np.stack([np.asarray(meta[name], dtype=np.float32) for meta in batch_input_metas])).to(
+            device, non_blocking=True)
+        for name in CAMERA_MATRICES if all(name in meta for meta in batch_input_metas)
+    }
+
+
+def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str, Tensor]:
+    """Lay all cameras and levels out as one sequence, camera by camera, level by level, row by row.
+
+    Args:
+        img_feats: One ``(B, N, C, Hl, Wl)`` per level.
+        encodings: Broadcastable to them.
+
+    Returns:
+        The decoder's ``key`` (features), ``key_pos`` (encodings), ``value`` (their sum: the memory), each
+        ``(B, K, C)``, ``spatial_shapes`` ``(N*L, 2)`` and ``level_start_index`` ``(N*L,)``.
+    """
+    def flatten(levels: list[Tensor]) -> Tensor:
+        # per level (B, N, C, Hl, Wl) -> (B, N, Hl*Wl, C); joined to (B, N * sum(Hl*Wl), C)
+        return torch.cat([level.flatten(3).transpose(2, 3) for level in levels], dim=2).flatten(1, 2)
+
+    key = flatten(img_feats)
+    key_pos = flatten([encoding.expand_as(feat) for encoding, feat in zip(encodings, img_feats)])
+    num_cameras = img_feats[0].shape[1]
+    shapes = torch.tensor([feat.shape[-2:] for feat in img_feats] * num_cameras, device=key.device)
+    sizes = shapes.prod(-1)
+    return dict(
+        key=key,
+        key_pos=key_pos,
+        value=key + key_pos,
+        spatial_shapes=shapes,
+        level_start_index=sizes.cumsum(0) - sizes)
+
+
+def refuse_other_shapes(module: SceneQFormer, state_dict: dict, prefix: str, *args) -> None:
+    """Before loading: raise where a checkpoint's tensor has another shape than the model's.
+
+    mmengine would log the mismatch and go on with random weights in that place.
+
+    Raises:
+        ValueError: Names the tensors and both shapes.
+    """
+    own = {prefix + name: tensor for name, tensor in module.state_dict().items()}
+    if own and not own.keys() & state_dict.keys():
+        raise ValueError('The checkpoint holds no weight of this model: none of its '
+                         f'{len(state_dict)} names occurs in SceneQFormer (first: {next(iter(state_dict), "none")}). '
+                         'Is it the checkpoint of another model?')
+    wrong = [f'{name}: checkpoint {tuple(state_dict[name].shape)}, model {tuple(tensor.shape)}'
+             for name, tensor in own.items() if name in state_dict and state_dict[name].shape != tensor.shape]
+    if wrong:
+        raise ValueError(f'The checkpoint does not fit this config: {len(wrong)} tensors have another shape:\n  '
+                         + '\n  '.join(wrong[:10]) + '\nUse the config that the checkpoint was trained with, or '
+                         'remove these tensors from the checkpoint to start them afresh.')

@@ -1,0 +1,63 @@
+"""Projectors: from the decoder's channels to the width of a language model."""
+from __future__ import annotations
+
+from mmdet3d.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class MLPProjector(BaseModule):
+    """Linear, GELU, linear: the projector of LLaVA-1.5 (Liu et al., arXiv 2310.03744, section 3.2).
+
+    Args:
+        in_channels: Channels C of the scene queries.
+        hidden_channels: Channels between the two layers.
+        out_channels: Width D of the language model.
+    """
+
+    def __init__(self, in_channels: int = 256, hidden_channels: int = 512, out_channels: int = 4096) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.layers = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, out_channels))
+
+    def forward(self, query: Tensor) -> Tensor:
+        """``(B, Q, C)`` in, scene tokens ``(B, Q, D)`` out."""
+        return self.layers(query)
+
+
+@MODELS.register_module()
+class LinearProjector(BaseModule):
+    """One linear layer, as in the first LLaVA.
+
+    Args:
+        in_channels: Channels C of the scene queries.
+        out_channels: Width D of the language model.
+    """
+
+    def __init__(self, in_channels: int = 256, out_channels: int = 4096) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.layer = nn.Linear(in_channels, out_channels)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """``(B, Q, C)`` in, scene tokens ``(B, Q, D)`` out."""
+        return self.layer(query)
+
+
+@MODELS.register_module()
+class IdentityProjector(BaseModule):
+    """Scene tokens are the decoder's output as it is: D equals C.
+
+    Args:
+        in_channels: Channels C of the scene queries.
+    """
+
+    def __init__(self, in_channels: int = 256) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, query: Tensor) -> Tensor:
+        """``(B, Q, C)`` in, the same ``(B, Q, C)`` out."""
+        return query
