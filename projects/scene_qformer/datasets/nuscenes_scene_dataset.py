@@ -1,0 +1,81 @@
+"""nuScenes as frames of several cameras."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mmdet3d.datasets import NuScenesDataset
+from mmdet3d.registry import DATASETS
+
+from .info_file import check_cameras, check_version, load_info_file
+
+# The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
+NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')
+
+
+@DATASETS.register_module()
+class NuScenesSceneDataset(NuScenesDataset):
+    """Frames of nuScenes (or of a synthetic set in its format) with all their cameras.
+
+    It reads the info files that mmdet3d 1.x and ``tools/create_data.py`` write, from any ``data_root``. Boxes are
+    ``LiDARInstance3DBoxes`` with velocity (9 numbers); boxes of other classes than the configured ones are left out.
+    ``metainfo['version']``, which ``NuScenesMetric`` needs, is read from the info file.
+
+    Args:
+        data_root: The nuScenes root, the folder with ``samples``.
+        ann_file: Info file, absolute or in ``data_root``.
+        pipeline: Transforms.
+        cam_names: The cameras to use, in the order that the images shall have.
+        data_prefix: Folder of each camera's files in ``data_root``. Defaults to ``samples/<camera>``.
+        modality: As in mmdet3d. Defaults to the cameras alone.
+        use_valid_flag: Train on boxes with a lidar *or* radar point instead of those with a lidar point.
+        **kwargs: As in :class:`mmdet3d.datasets.NuScenesDataset`.
+
+    Raises:
+        FileNotFoundError: If there is no data root or no info file.
+        ValueError: If the info file is damaged, of another era, of another version than ``metainfo`` says, or lacks
+            a camera.
+    """
+
+    METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
+
+    def __init__(self,
+                 data_root: str,
+                 ann_file: str,
+                 pipeline: Sequence[dict | Callable] = (),
+                 cam_names: Sequence[str] = NUSCENES_CAMERAS,
+                 data_prefix: dict | None = None,
+                 modality: dict | None = None,
+                 use_valid_flag: bool = True,
+                 **kwargs) -> None:
+        self.cam_names = tuple(cam_names)
+        if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
+            raise ValueError(f'Expected cam_names to be one or more different names, got {self.cam_names}.')
+        if data_prefix is None:
+            data_prefix = {name: f'samples/{name}' for name in self.cam_names}
+            data_prefix['pts'] = 'samples/LIDAR_TOP'
+        super().__init__(
+            data_root=data_root,
+            ann_file=ann_file,
+            pipeline=list(pipeline),
+            data_prefix=data_prefix,
+            modality=dict(use_camera=True, use_lidar=False) if modality is None else modality,
+            use_valid_flag=use_valid_flag,
+            **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read and check the info file; see :class:`mmengine.dataset.BaseDataset`."""
+        content = load_info_file(self.ann_file, self.backend_args)
+        check_version(content['metainfo'].get('version'), self._metainfo.get('version'), self.ann_file)
+        for key, value in content['metainfo'].items():
+            self._metainfo.setdefault(key, value)
+        return [self.parse_data_info(info) for info in content['data_list']]
+
+    def parse_data_info(self, info: dict) -> dict:
+        """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""
+        check_cameras(info, self.cam_names, self.ann_file)
+        info['images'] = {name: info['images'][name] for name in self.cam_names}
+        return super().parse_data_info(info)
+
+    def parse_ann_info(self, info: dict) -> dict:
+        """As mmdet3d, less the boxes of no configured class (label -1)."""
+        return self._remove_dontcare(super().parse_ann_info(info))

@@ -1,0 +1,59 @@
+"""The last step: lidar2img, once, and mmdet3d's packing."""
+from __future__ import annotations
+
+import numpy as np
+from mmdet3d.datasets.transforms import Pack3DDetInputs
+from mmdet3d.registry import TRANSFORMS
+
+from ...geometry import compose_lidar2img, invert
+
+
+@TRANSFORMS.register_module()
+class PackSceneInputs(Pack3DDetInputs):
+    """Compute ``lidar2img`` from the final ``cam2img`` and ``lidar2cam``, then pack as mmdet3d does.
+
+    No earlier transform touches ``lidar2img``: image transforms edit pixels with ``cam2img``, scene transforms edit
+    boxes with ``lidar2cam``.
+
+    Result::
+
+        inputs:       img (N, 3, H, W), uint8 (float32 after photometric distortion), BGR
+        data_samples: Det3DDataSample
+            metainfo  cam2img, lidar2cam, lidar2img, ori_cam2img  (N, 4, 4) float64 arrays
+                      lidar_aug_matrix (4, 4) float64, original LiDAR frame to the augmented one, if augmented
+                      img_shape, pad_shape, ori_shape  (height, width)
+                      cam_names, img_path  lists of N
+                      sample_idx int; sample_token str; timestamp seconds
+                      ego2global, lidar2ego  (4, 4) float64, of the original, not augmented, LiDAR frame
+                      box_type_3d, box_mode_3d  mmdet3d's
+            gt_instances_3d  bboxes_3d (LiDARInstance3DBoxes, (G, 9)), labels_3d (G,) int64; in training
+            eval_ann_info    dict with gt_bboxes_3d, gt_labels_3d ...; in test
+
+    Args:
+        keys: What to pack, as in mmdet3d.
+        meta_keys: What to keep in ``metainfo``.
+    """
+
+    META_KEYS = ('cam2img', 'lidar2cam', 'lidar2img', 'ori_cam2img', 'lidar_aug_matrix', 'img_shape', 'pad_shape',
+                 'ori_shape', 'cam_names', 'img_path', 'num_views', 'sample_idx', 'sample_token', 'scene_token',
+                 'timestamp', 'ego2global', 'lidar2ego', 'box_type_3d', 'box_mode_3d')
+
+    def __init__(self,
+                 keys: tuple[str, ...] = ('img', 'gt_bboxes_3d', 'gt_labels_3d'),
+                 meta_keys: tuple[str, ...] = META_KEYS) -> None:
+        super().__init__(keys=keys, meta_keys=meta_keys)
+
+    def pack_single_results(self, results: dict) -> dict:
+        """Pack one frame.
+
+        Raises:
+            ValueError: If an intrinsic matrix is singular; names the sample.
+        """
+        invert(results['cam2img'], f'cam2img of sample {results.get("token")} after the image transforms')
+        results['lidar2img'] = compose_lidar2img(results['cam2img'], results['lidar2cam'])
+        if 'token' in results:
+            results['sample_token'] = results['token']
+        for key, source in (('ego2global', results), ('lidar2ego', results.get('lidar_points', {}))):
+            if key in source:
+                results[key] = np.asarray(source[key], dtype=np.float64)
+        return super().pack_single_results(results)
