@@ -1,0 +1,94 @@
+"""Load checkpoints without ever executing what they carry.
+
+mmengine writes more than tensors into a checkpoint (loss histories, numpy arrays, the config as Python source), and
+reading it has three doors for foreign code: unpickling, evaluating that config on ``--resume``, and downloading what a
+URL names. Importing this module replaces mmengine's loaders by one that
+
+- unpickles with ``weights_only=True`` and an allow-list of just what mmengine's own checkpoints hold,
+- renames ``meta['config']`` to ``meta['config_text']``, which nothing evaluates,
+- refuses URLs: a download happens only when a person starts it.
+"""
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def _history_buffer_method(owner: Any, name: str) -> Any:
+    """Stands in for ``getattr``, by which pickle names the methods that a ``HistoryBuffer`` keeps a table of."""
+    if owner is not HistoryBuffer or name not in STATISTICS:
+        raise pickle.UnpicklingError(f'the checkpoint asks for the attribute {name!r} of {owner!r}')
+    return getattr(HistoryBuffer, name)
+
+
+def allowed_globals() -> list:
+    """The classes and functions, beside tensors and builtin containers, that mmengine's own checkpoints name."""
+    reconstruct = np.empty(0).__reduce__()[0]  # numpy's private module path differs between numpy 1 and 2
+    scalar = np.float64(0).__reduce__()[0]
+    allowed: list = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(reconstruct, f'{module}._reconstruct'), (scalar, f'{module}.scalar')]
+    allowed += [dtype for dtype in vars(np.dtypes).values() if isinstance(dtype, type)]
+    return allowed
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
+    """Load a checkpoint file.
+
+    Args:
+        filename: Path of the file.
+        map_location: As in ``torch.load``.
+
+    Returns:
+        The checkpoint; ``meta['config']``, which mmengine would evaluate, is found under ``meta['config_text']``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or names anything but data.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no checkpoint {path}. Expected a file written by training, or weights that '
+                                'you downloaded; check the path.')
+    try:
+        with torch.serialization.safe_globals(allowed_globals()):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f'Refused to load {path}: it carries more than weights, and executing it was prevented. '
+                         'Use checkpoints from a source that you trust, and re-save foreign ones as a plain state '
+                         f'dict. What it asked for: {_reason(error)}') from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f'{path} cannot be read as a checkpoint ({_reason(error)}). The file is damaged or cut '
+                         'short: use an earlier one from the work directory.') from error
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
+        checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
+    return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if 'global' in line.lower() or 'asks for' in line]
+    return (telling or lines or [type(error).__name__])[0][:300]
+
+
+REMOTE_PREFIXES = tuple(prefix for prefix in CheckpointLoader._schemes if prefix != '')
+
+
+@CheckpointLoader.register_scheme(prefixes=REMOTE_PREFIXES, force=True)
+def load_from_nowhere(filename: str, map_location: Any = None) -> dict:
+    """Refuse to download.
+
+    Raises:
+        ValueError: Always; says what to do instead.
+    """
+    raise ValueError(f'{filename} is not a local file, and nothing is downloaded unasked. Download the weights '
+                     'yourself, check where they come from, and give the path of the file instead.')
