@@ -25,7 +25,7 @@ def check_finite_losses(losses: dict[str, Tensor], batch_data_samples: list) -> 
         return
     bad = [f'{name}={value.detach().float().mean().item()}'
            for (name, value), is_finite in zip(losses.items(), finite.tolist()) if not is_finite]
-    tokens = [str(sample.metainfo.get('token', sample.metainfo.get('sample_idx', '?')))
+    tokens = [str(sample.metainfo.get('sample_token', '?'))
               for sample in batch_data_samples]
     raise NonFiniteLossError(
         f'Training stopped, no weight was changed by this step: {", ".join(bad)} in the batch of samples '

@@ -125,7 +125,7 @@ class SceneDetectionHead(BaseModule):
         boxes = gt_instances.bboxes_3d
         if boxes.box_dim != 9:
             raise ValueError(f'SceneDetectionHead needs boxes with velocity (9 numbers), but gt_instances_3d of sample '
-                             f'{data_sample.metainfo.get("token", "?")} has {boxes.box_dim}: set with_velocity=True '
+                             f'{data_sample.metainfo.get("sample_token", "?")} has {boxes.box_dim}: set with_velocity=True '
                              'in the dataset.')
         gravity_boxes = torch.cat((boxes.gravity_center, boxes.tensor[:, 3:]), dim=-1).to(like)
         return InstanceData(labels=gt_instances.labels_3d.to(like.device), bboxes=self.bbox_coder.encode(gravity_boxes))

@@ -1,0 +1,51 @@
+"""Train a scene Q-Former: ``tools/train.py CONFIG``, with mmdet3d's flags."""
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from scene_qformer.engine.command_line import load_config, make_parser
+
+
+def parse_args() -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--sync_bn', choices=['none', 'torch', 'mmcv'], default='none', help='synchronise batch norms')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint, or, without a path, from the latest one in the work directory')
+    return parser.parse_args()
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
+    """Apply the flags that only training has."""
+    if args.amp:
+        if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {cfg.optim_wrapper.type!r}.")
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.sync_bn != 'none':
+        cfg.sync_bn = args.sync_bn
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the batch '
+                             'size for which its learning rate is meant.')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    return cfg
+
+
+def main() -> None:
+    args = parse_args()
+    Runner.from_cfg(apply_flags(load_config(args), args)).train()
+
+
+if __name__ == '__main__':
+    main()
