@@ -23,6 +23,16 @@ train_pipeline = [
     dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
     dict(type='ObjectRangeFilter', point_cloud_range=point_cloud_range),
     dict(type='ObjectNameFilter', classes=class_names),
+    # The default positional encoding knows a camera by its ID, not by its matrices, so the rig has to look the same in
+    # every frame. A mirrored scene does; RandomWarpSurroundImages and RandomRotateScaleScene, which move cameras, need
+    # an encoding that reads the matrices (ray directions).
+    dict(type='RandomMirrorScene', prob=0.5),
+    # mmdet3d's distortion, the same draw for all six images; collected_keys=[] keeps img_shape and the other metas
+    dict(
+        type='MultiViewWrapper',
+        transforms=[dict(type='PhotoMetricDistortion3D')],
+        process_fields=['img'],
+        collected_keys=[]),
     dict(type='PackSceneInputs'),
 ]
 test_pipeline = [

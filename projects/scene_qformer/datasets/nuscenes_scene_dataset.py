@@ -28,11 +28,13 @@ class NuScenesSceneDataset(NuScenesDataset):
         data_prefix: Folder of each camera's files in ``data_root``. Defaults to ``samples/<camera>``.
         modality: As in mmdet3d. Defaults to the cameras alone.
         use_valid_flag: Train on boxes with a lidar *or* radar point instead of those with a lidar point.
+        filter_empty_gt: In training, replace frames without boxes by random others. Off, unlike in mmdet3d: an empty
+            road is something to learn.
         **kwargs: As in :class:`mmdet3d.datasets.NuScenesDataset`.
 
     Raises:
         FileNotFoundError: If there is no data root or no info file.
-        ValueError: If the info file is damaged, of another era, of another version than ``metainfo`` says, or lacks
+        ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or lacks
             a camera.
     """
 
@@ -46,6 +48,7 @@ class NuScenesSceneDataset(NuScenesDataset):
                  data_prefix: dict | None = None,
                  modality: dict | None = None,
                  use_valid_flag: bool = True,
+                 filter_empty_gt: bool = False,
                  **kwargs) -> None:
         self.cam_names = tuple(cam_names)
         if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
@@ -60,12 +63,16 @@ class NuScenesSceneDataset(NuScenesDataset):
             data_prefix=data_prefix,
             modality=dict(use_camera=True, use_lidar=False) if modality is None else modality,
             use_valid_flag=use_valid_flag,
+            filter_empty_gt=filter_empty_gt,
             **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read and check the info file; see :class:`mmengine.dataset.BaseDataset`."""
         content = load_info_file(self.ann_file, self.backend_args)
         check_version(content['metainfo'].get('version'), self._metainfo.get('version'), self.ann_file)
+        if not content['data_list']:
+            raise ValueError(f'The info file {self.ann_file} holds no frames: the root it was made from has no scene of '
+                             'this split. Use another ann_file or a root with such scenes.')
         for key, value in content['metainfo'].items():
             self._metainfo.setdefault(key, value)
         return [self.parse_data_info(info) for info in content['data_list']]
