@@ -1,0 +1,163 @@
+"""The ground: the vector map painted into a bird's-eye texture, and its look-up from the image.
+
+The texture holds coverages, not colours: white paint, yellow paint, drivable area, sidewalk, 8 bits each. Where the
+camera is so near that a texel spans many pixels, the interpolated coverage is sharpened around one half, which keeps
+edges crisp without a large texture; where a pixel spans many texels, coarser levels are read (a mip map).
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numba import njit
+
+from .scene import VectorMap
+
+TEXEL = 0.08  # metres
+MAX_TEXELS = 30_000_000  # 120 MB; larger maps get larger texels
+MARGIN = 8.0  # metres around the map
+LEVELS = 8
+LINE_WIDTH = 0.16  # metres, lane paint
+STOP_WIDTH = 0.45
+DASH, GAP = 3.0, 6.0  # metres
+STRIPE, STRIPE_GAP = 0.5, 0.6  # zebra crossings
+CURB_SOFTNESS = 0.35  # metres over which the drivable area's coverage fades; shading finds the kerb in it
+_SHIFT = 4  # fractional bits of cv2's drawing coordinates
+
+
+class GroundTexture(NamedTuple):
+    """The levels of the texture, one behind the other."""
+
+    texels: np.ndarray  # (sum of h * w, 4) uint8: white paint, yellow paint, drivable area, sidewalk
+    levels: np.ndarray  # (LEVELS, 3) int64: offset, h, w
+    origin: np.ndarray  # (3,) float64: global x, y of the first texel's corner; size of the finest texels in metres
+
+
+class _Canvas:
+    """One coverage channel that is drawn on in metres."""
+
+    def __init__(self, low: np.ndarray, shape: tuple[int, int], texel: float) -> None:
+        self.low, self.texel = low, texel
+        self.image = np.zeros(shape, np.uint8)
+
+    def _texels(self, points: np.ndarray) -> np.ndarray:
+        # cv2 puts integer coordinates at texel centres.
+        return np.round(((points - self.low) / self.texel - 0.5) * (1 << _SHIFT)).astype(np.int32)
+
+    def polygon(self, points: np.ndarray, value: int = 255) -> None:
+        if len(points) >= 3:
+            cv2.fillPoly(self.image, [self._texels(points)], value, cv2.LINE_AA, _SHIFT)
+
+    def stroke(self, points: np.ndarray, width: float, value: int = 255) -> None:
+        """A polyline with a true width, segment by segment, mitred by a little overlap."""
+        for start, end in zip(points[:-1], points[1:]):
+            along = end - start
+            length = float(np.hypot(*along))
+            if length < 1e-9:
+                continue
+            along = along / length
+            side = 0.5 * width * np.array([-along[1], along[0]])
+            start, end = start - 0.02 * along, end + 0.02 * along
+            self.polygon(np.stack([start - side, end - side, end + side, start + side]), value)
+
+
+def _dashes(line: np.ndarray, dash: float, gap: float) -> list[np.ndarray]:
+    """Cut a polyline into dashes."""
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    at = np.concatenate([[0.], np.cumsum(steps)])
+    pieces = []
+    for begin in np.arange(0.5 * gap, at[-1] - 0.5 * dash, dash + gap):
+        end = min(begin + dash, at[-1])
+        inner = line[(at > begin) & (at < end)]
+        ends = [[np.interp(s, at, line[:, 0]), np.interp(s, at, line[:, 1])] for s in (begin, end)]
+        pieces.append(np.concatenate([[ends[0]], inner, [ends[1]]]))
+    return pieces
+
+
+def zebra_stripes(quad: np.ndarray) -> list[np.ndarray]:
+    """The white stripes of a crossing, quads parallel to its first edge."""
+    quad = np.asarray(quad, dtype=np.float64)
+    depth = 0.5 * (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1])))
+    number = max(1, int(round((depth + STRIPE_GAP) / (STRIPE + STRIPE_GAP))))
+    period = 1.0 / (number - STRIPE_GAP / (STRIPE + STRIPE_GAP))
+    stripes = []
+    for k in range(number):
+        t0 = k * period
+        t1 = min(1.0, t0 + period * STRIPE / (STRIPE + STRIPE_GAP))
+        stripes.append(np.stack([quad[0] + t0 * (quad[3] - quad[0]), quad[1] + t0 * (quad[2] - quad[1]),
+                                 quad[1] + t1 * (quad[2] - quad[1]), quad[0] + t1 * (quad[3] - quad[0])]))
+    return stripes
+
+
+def paint_ground(vector_map: VectorMap) -> GroundTexture:
+    """Draw a vector map into a texture.
+
+    Raises:
+        ValueError: If the map has no drivable area.
+    """
+    if not vector_map.drivable_areas:
+        raise ValueError('the vector map has no drivable area: expected at least one polygon in global x, y')
+    everything = np.concatenate([np.asarray(points, dtype=np.float64).reshape(-1, 2) for points in (
+        *vector_map.drivable_areas, *vector_map.sidewalks, *vector_map.crossings)])
+    low, high = everything.min(axis=0) - MARGIN, everything.max(axis=0) + MARGIN
+    texel = max(TEXEL, float(np.sqrt(np.prod(high - low) / MAX_TEXELS)))
+    width, height = (np.ceil((high - low) / texel / 4).astype(int) * 4)
+    white, yellow, road, walk = (_Canvas(low, (height, width), texel) for _ in range(4))
+    for area in vector_map.drivable_areas:
+        road.polygon(area)
+    for area in vector_map.sidewalks:
+        walk.polygon(area)
+    for line in vector_map.dividers:
+        for dash in _dashes(np.asarray(line, dtype=np.float64), DASH, GAP):
+            white.stroke(dash, LINE_WIDTH)
+    for line in vector_map.centre_dividers:
+        yellow.stroke(np.asarray(line, dtype=np.float64), LINE_WIDTH)
+    for line in vector_map.stop_lines:
+        white.stroke(np.asarray(line, dtype=np.float64), STOP_WIDTH)
+    for quad in vector_map.crossings:
+        yellow.polygon(quad, 0)
+        for stripe in zebra_stripes(quad):
+            white.polygon(stripe)
+    sigma = 0.5 * CURB_SOFTNESS / texel
+    soft = cv2.GaussianBlur(road.image, (0, 0), sigma)
+    level = cv2.merge([white.image, yellow.image, soft, walk.image])
+    texels, levels, offset = [], [], 0
+    for _ in range(LEVELS):
+        h, w = level.shape[:2]
+        texels.append(level.reshape(-1, 4))
+        levels.append((offset, h, w))
+        offset += h * w
+        level = cv2.resize(level, (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
+    return GroundTexture(np.concatenate(texels), np.array(levels, np.int64), np.array([low[0], low[1], texel]))
+
+
+@njit(cache=True)
+def sample_ground(texels, levels, origin, x, y, level, out):
+    """Interpolate the coverages at global (x, y) on one level; adds them, 0..1, to ``out`` (4,).
+
+    Returns whether the four neighbours were equal, i.e. the place is inside a uniform area.
+    """
+    offset, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
+    scale = 1.0 / (origin[2] * (1 << level))
+    u = (x - origin[0]) * scale - 0.5
+    v = (y - origin[1]) * scale - 0.5
+    if not (u >= 0.0 and v >= 0.0 and u < width - 1.0 and v < height - 1.0):
+        return True  # outside of the map: nothing is painted there
+    c = int(u)
+    r = int(v)
+    du = u - c
+    dv = v - r
+    first = offset + r * width + c
+    second = first + width
+    uniform = True
+    for k in range(4):
+        a, b, d, e = texels[first, k], texels[first + 1, k], texels[second, k], texels[second + 1, k]
+        if a == b and d == e and a == d:
+            out[k] += a * (1.0 / 255.0)
+        else:
+            uniform = False
+            upper = a + du * (float(b) - a)
+            lower = d + du * (float(e) - d)
+            out[k] += (upper + dv * (lower - upper)) * (1.0 / 255.0)
+    return uniform
