@@ -96,7 +96,8 @@ def invert(matrix: Array, name: str = 'matrix') -> Array:
     linalg: Any = torch.linalg if isinstance(matrix, Tensor) else np.linalg
     precision = torch.finfo(matrix.dtype).eps if isinstance(matrix, Tensor) else np.finfo(matrix.dtype).eps
     bound = (matrix**2).sum(-1)**0.5
-    volume = abs(linalg.det(matrix))
+    with np.errstate(invalid='ignore'):  # NaN is reported below
+        volume = abs(linalg.det(matrix))
     singular = ~(volume > 10 * precision * bound.prod(-1))  # written so that NaN counts as singular
     if bool(singular.any()):
         flat = np.flatnonzero(np.asarray(singular.cpu() if isinstance(singular, Tensor) else singular))
