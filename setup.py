@@ -1,4 +1,9 @@
-"""Packaging: ``projects/scene_qformer`` is installed as the top-level package ``scene_qformer``."""
+"""Packaging: ``projects/scene_qformer`` is installed as the top-level package ``scene_qformer``.
+
+There are no requirements on purpose: ``pip install -e .`` inside a working mmdet3d environment installs this package
+alone and never touches the mmcv or torch that are there. The pins of a complete environment are in ``requirements/``;
+``make setup`` makes one.
+"""
 from setuptools import find_packages, setup
 
 setup(
@@ -9,4 +14,10 @@ setup(
     python_requires='>=3.10,<3.13',
     package_dir={'': 'projects'},
     packages=find_packages('projects', include=['scene_qformer', 'scene_qformer.*']),
+    install_requires=[],
+    extras_require={
+        # What the demo and the tools use beyond an mmdet3d environment.
+        'tools': ['safetensors>=0.4', 'tqdm'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist'],
+    },
 )

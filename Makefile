@@ -1,0 +1,54 @@
+# Every target works from a fresh clone: the ones that need the environment make it first (tools/setup).
+# A second run finds it whole in about a second and goes straight to work.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+RUN := $(VENV)/bin/python
+# Handed to tools/demo.py, e.g. make demo DEMO_ARGS='--epochs 60'
+DEMO_ARGS ?=
+# Handed to pytest, e.g. make test TEST_ARGS='-k geometry -x'
+TEST_ARGS ?=
+# Test processes; each computes with one thread, so together they use what a laptop has.
+TEST_WORKERS ?= 2
+
+# Any Python from 3.8 on can run the set-up; it looks for the 3.10-3.12 that the environment is made with. A name on the
+# PATH may be a shim of a version that is not installed, so each is tried.
+BOOTSTRAP = $(firstword $(foreach name,$(PYTHON) python3.11 python3.12 python3.10 python3 python, \
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(name))))
+
+.PHONY: help setup demo test test-slow lint format clean clean-venv
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+setup:  ## make .venv with everything in it (PYTHON=... to name an interpreter)
+	@python=$(firstword $(BOOTSTRAP)); \
+	if [ -z "$$python" ]; then \
+		echo "No Python was found. Install Python 3.11 (with its venv module and headers), or name one: make setup PYTHON=/path/to/python3.11" >&2; \
+		exit 1; \
+	fi; \
+	PYTHON='$(PYTHON)' "$$python" -m tools.setup
+
+demo: setup  ## the main job: data, training, test, pictures, into work_dirs/demo (DEMO_ARGS=...)
+	$(RUN) tools/demo.py $(DEMO_ARGS)
+
+test: lint  ## lint, then all tests but the slow ones (TEST_ARGS=..., TEST_WORKERS=2)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n $(TEST_WORKERS) $(TEST_ARGS)
+
+test-slow: setup  ## the slow tests alone: minutes each
+	$(RUN) -m pytest -m slow $(TEST_ARGS)
+
+lint: setup  ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+format: setup  ## let ruff sort imports and repair what it can
+	$(RUN) -m ruff check --fix .
+
+clean:  ## remove caches of Python and of the checkers; never data, results or the environment
+	find configs projects tests tools -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache build projects/*.egg-info
+
+clean-venv:  ## remove .venv (built wheels stay in the cache outside the repository)
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Command line tools. Run them as scripts (``python tools/train.py ...``); being a package serves their tests."""
