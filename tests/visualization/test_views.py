@@ -7,8 +7,15 @@ import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.structures import InstanceData
 
-from scene_qformer.visualization import (CLASS_COLORS, SURROUND_LAYOUT, class_colors, draw_birds_eye_view,
-                                         draw_camera_view, draw_frame, draw_surround_view)
+from scene_qformer.visualization import (
+    CLASS_COLORS,
+    SURROUND_LAYOUT,
+    class_colors,
+    draw_birds_eye_view,
+    draw_camera_view,
+    draw_frame,
+    draw_surround_view,
+)
 
 CLASSES = ('pedestrian', 'car', 'truck')
 # looks along the LiDAR's y; focal length 100 px, principal point (100, 60): pixel (100 + 100 x / y, 60 - 100 z / y)

@@ -10,8 +10,16 @@ import pytest
 import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 
-from scene_qformer.visualization.wireframe import (EDGES, FRONT_FACE, box_edges_in_image, clip_polygon, clip_segments,
-                                                   draw_segments, fill_polygon, front_face_in_image)
+from scene_qformer.visualization.wireframe import (
+    EDGES,
+    FRONT_FACE,
+    box_edges_in_image,
+    clip_polygon,
+    clip_segments,
+    draw_segments,
+    fill_polygon,
+    front_face_in_image,
+)
 
 SIZE = (200, 120)
 INTRINSICS = np.array([[100., 0, 100, 0], [0, 100, 60, 0], [0, 0, 1, 0], [0, 0, 0, 1]])

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.structures import InstanceData
 
 from ..geometry import edit_cam2img, project, resize_matrix
-from .palette import TRUTH_COLOR, class_colors
+from .palette import TRUTH_COLOR, Color, as_color, class_colors
 from .text import draw_text, text_size
 from .wireframe import box_edges_in_image, draw_segments, fill_polygon, front_face_in_image
 
@@ -76,7 +76,7 @@ def _draw_predictions(picture: np.ndarray, lidar2img: np.ndarray, instances: Ins
         edges = segments[box == index]
         if len(edges) == 0:
             continue
-        color = tuple(int(channel) for channel in colors[labels[index]])
+        color = as_color(colors[labels[index]])
         fill_polygon(picture, front_face_in_image(corners[index], lidar2img, size), color, opacity=0.35)
         draw_segments(picture, edges, _SHADOW, line + 2)
         draw_segments(picture, edges, color, line)
@@ -87,7 +87,7 @@ def _draw_predictions(picture: np.ndarray, lidar2img: np.ndarray, instances: Ins
     _draw_captions(picture, captions[::-1])
 
 
-def _draw_captions(picture: np.ndarray, captions: Sequence[tuple[str, int, int, tuple[int, int, int]]]) -> None:
+def _draw_captions(picture: np.ndarray, captions: Sequence[tuple[str, int, int, Color]]) -> None:
     """Write ``(text, left, top, color)`` above boxes, the nearest first; one that would cover another is left out."""
     font_size = max(9, picture.shape[1] // 64)
     taken: list[tuple[int, int, int, int]] = []

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData
 
 from .birds_eye_view import draw_birds_eye_view
 from .camera_view import BACKGROUND, GAP, SURROUND_LAYOUT, draw_surround_view
-from .palette import TRUTH_COLOR, class_colors
+from .palette import TRUTH_COLOR, as_color, class_colors
 from .text import draw_text, text_size
 
 _STRIP = 38  # height of the title and of the legend, pixels
@@ -66,7 +66,7 @@ def _draw_legend(strip: np.ndarray, classes: Sequence[str], with_predictions: bo
     x, middle = 10, strip.shape[0] // 2
     entries = [('true box', TRUTH_COLOR, False)] if with_truth else []
     if with_predictions:
-        entries += [(f'predicted {name}' if index == 0 else name, tuple(int(channel) for channel in color), True)
+        entries += [(f'predicted {name}' if index == 0 else name, as_color(color), True)
                     for index, (name, color) in enumerate(zip(classes, class_colors(classes)))]
     for name, color, filled in entries:
         strip[middle - 6:middle + 7, x:x + 18] = color

@@ -58,8 +58,8 @@ def read_learning_curve(work_dir: str | Path, metrics: tuple[str, ...] = ('mAP',
                     len(records))
         records = records[:keep] + run
     if not records:
-        raise ValueError(f'{", ".join(map(str, paths))}: no entry with a loss; the run ended before its first log entry '
-                         '(default_hooks.logger.interval in the config)')
+        raise ValueError(f'{", ".join(map(str, paths))}: no entry with a loss; the run ended before its first log '
+                         'entry (default_hooks.logger.interval in the config)')
     return _to_curve(records, metrics)
 
 
@@ -71,7 +71,7 @@ def _read_json_lines(path: Path) -> list[dict]:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number == len(lines):  # a run that was killed may leave half a line
-                warnings.warn(f'{path}: its last line is cut off and is left out')
+                warnings.warn(f'{path}: its last line is cut off and is left out', stacklevel=3)
                 continue
             raise ValueError(f'{path}, line {number}: expected one JSON object a line, found {line[:60]!r}') from error
     return records

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
-CLASS_COLORS: dict[str, tuple[int, int, int]] = {  # RGB
+Color = tuple[int, int, int]  # RGB, 0 to 255
+
+CLASS_COLORS: dict[str, Color] = {
     'car': (255, 159, 28),
     'truck': (255, 82, 82),
     'trailer': (190, 110, 255),
@@ -18,7 +20,7 @@ CLASS_COLORS: dict[str, tuple[int, int, int]] = {  # RGB
     'traffic_cone': (165, 255, 60),
     'barrier': (0, 195, 110),
 }
-TRUTH_COLOR = (255, 255, 255)  # RGB
+TRUTH_COLOR: Color = (255, 255, 255)
 
 
 def class_colors(classes: Sequence[str]) -> np.ndarray:
@@ -26,9 +28,15 @@ def class_colors(classes: Sequence[str]) -> np.ndarray:
 
     nuScenes' ten detection classes have fixed colours; any other class takes the next one of matplotlib's ``tab20``.
     """
-    spare = matplotlib.colormaps['tab20'].colors
+    spare = matplotlib.colormaps['tab20']
     colors = []
     for index, name in enumerate(classes):
-        fallback = tuple(round(255 * channel) for channel in spare[index % len(spare)])
+        fallback = tuple(round(255 * channel) for channel in spare(index % spare.N)[:3])
         colors.append(CLASS_COLORS.get(name, fallback))
     return np.array(colors, dtype=np.uint8).reshape(-1, 3)
+
+
+def as_color(row: np.ndarray) -> Color:
+    """One row of :func:`class_colors` as the plain integers that OpenCV and PIL take."""
+    red, green, blue = (int(channel) for channel in row)
+    return red, green, blue

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-Color = tuple[int, int, int]
+from .palette import Color
 
 
 @lru_cache

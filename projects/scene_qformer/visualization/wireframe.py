@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ..geometry import project
+from .palette import Color
 
 EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0),  # rear face
                   (4, 5), (5, 6), (6, 7), (7, 4),  # front face
@@ -122,13 +123,13 @@ def front_face_in_image(corners: np.ndarray, lidar2img: np.ndarray, image_size: 
     return pixels
 
 
-def draw_segments(image: np.ndarray, segments: np.ndarray, color: tuple[int, int, int], thickness: int) -> None:
+def draw_segments(image: np.ndarray, segments: np.ndarray, color: Color, thickness: int) -> None:
     """Draw (M, 2, 2) pixel segments into ``image`` (H, W, 3) uint8, in place."""
     if len(segments):
         cv2.polylines(image, list(_to_fixed_point(segments)), False, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def fill_polygon(image: np.ndarray, polygon: np.ndarray, color: tuple[int, int, int], opacity: float) -> None:
+def fill_polygon(image: np.ndarray, polygon: np.ndarray, color: Color, opacity: float) -> None:
     """Blend a (K, 2) convex polygon into ``image`` (H, W, 3) uint8, in place; fewer than 3 corners draw nothing."""
     if len(polygon) < 3:
         return
