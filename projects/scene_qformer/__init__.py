@@ -2,7 +2,7 @@
 
 Importing this package registers all of its parts in mmdet3d's registries.
 """
-from . import engine, models  # noqa: F401
+from . import datasets, engine, models  # noqa: F401
 from .apis import build_scene_qformer
 
 __version__ = '0.1.0'

@@ -6,7 +6,9 @@
 # The folders may also come from the environment: NUSCENES_ROOT, and NUSCENES_INFO_ROOT if the info files that
 # tools/create_data.py wrote lie elsewhere.
 data_root = '{{$NUSCENES_ROOT:data/nuscenes}}'
-ann_root = '{{$NUSCENES_INFO_ROOT:}}' or data_root
+ann_root = '{{$NUSCENES_INFO_ROOT:beside_the_data}}'
+if ann_root == 'beside_the_data':
+    ann_root = data_root
 dataset_type = 'NuScenesSceneDataset'
 class_names = [
     'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle', 'pedestrian', 'traffic_cone',

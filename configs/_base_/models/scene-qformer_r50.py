@@ -1,7 +1,5 @@
 # The default design: six cameras -> 512 scene tokens of width 4096.
 embed_dims = 256
-point_cloud_range = [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0]  # metres, LiDAR frame
-num_classes = 10
 
 model = dict(
     type='SceneQFormer',
@@ -39,9 +37,9 @@ model = dict(
     projector=dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=512, out_channels=4096),
     bbox_head=dict(
         type='SceneDetectionHead',
-        num_classes=num_classes,
+        num_classes=10,
         embed_dims=embed_dims,
-        point_cloud_range=point_cloud_range,
+        point_cloud_range=[-51.2, -51.2, -5.0, 51.2, 51.2, 3.0],  # metres, LiDAR frame; as in the data set's filter
         bbox_coder=dict(
             type='NMSFreeBBoxCoder', post_center_range=[-61.2, -61.2, -10.0, 61.2, 61.2, 10.0], max_num=300),
         assigner=dict(
