@@ -24,7 +24,7 @@ _OTHER_NAMES = {
     ('collections', 'OrderedDict'),
     ('_codecs', 'encode'),  # how protocol 2, mmengine's default, writes bytes
     *((module, name) for module in ('builtins', '__builtin__')
-      for name in ('set', 'frozenset', 'complex', 'bytearray', 'slice', 'range')),
+      for name in ('set', 'frozenset', 'complex', 'bytes', 'bytearray', 'slice', 'range')),
 }
 
 
