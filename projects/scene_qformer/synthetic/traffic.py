@@ -1,0 +1,282 @@
+"""Traffic in motion: vehicles that follow lanes and one another, junctions, pedestrians, and the ego vehicle among them.
+
+Car following is the intelligent driver model (Treiber, Hennecke, Helbing: Congested traffic states in empirical
+observations and microscopic simulations, Physical Review E 62, 2000). A junction is entered only on a green light and
+when no conflicting connector is in use, and a crossing only when nobody walks on it.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .object_catalog import EGO_SIZE, KINDS
+from .pedestrians import Pedestrian
+from .road_layouts import EGO_START
+from .road_network import RoadNetwork
+from .tracks import Track, draw_seed
+from .vehicles import BRAKING, Vehicle, build_route, draw_lanes
+
+STEP = 0.25  # seconds
+WARM_UP = 6.0  # seconds before the first key frame
+KEYFRAME_INTERVAL = 0.5  # seconds: nuScenes annotates at 2 Hz
+_TIME_GAP = 1.3  # to the leader, seconds
+_STANDSTILL_GAP = 2.0  # metres
+_SIDE_CLEARANCE = 0.25  # what comes closer than this to the vehicle's way is an obstacle, metres
+_ARRIVALS_BEYOND = 85.0  # new vehicles enter at road ends at least this far from the ego vehicle, metres
+
+# Share of each kind among moving vehicles. Rare kinds are more common than on real streets, so that every scene has them.
+_MIX = {'car': 0.72, 'truck': 0.08, 'bus': 0.05, 'tractor': 0.03, 'motorcycle': 0.06, 'construction_vehicle': 0.01,
+        'bicycle': 0.05}
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """Two-phase lights of one junction."""
+
+    offset: float
+    main_green: float
+    side_green: float
+
+    def green(self, main: bool, time: float) -> bool:
+        at = (time + self.offset) % (self.main_green + self.side_green)
+        # The last 1.5 s of each phase clear the junction.
+        return (at < self.main_green - 1.5) if main else (self.main_green <= at < self.main_green + self.side_green - 1.5)
+
+
+class TrafficSimulation:
+    """Moves everybody in steps of `STEP` seconds.
+
+    Args:
+        network (RoadNetwork): The streets.
+        pedestrians (list[Pedestrian]): Everybody on foot.
+        spacing (float): Mean distance between vehicles that share a lane at the start, metres.
+        rng (np.random.Generator): Source of variation.
+    """
+
+    def __init__(self, network: RoadNetwork, pedestrians: list[Pedestrian], spacing: float,
+                 rng: np.random.Generator) -> None:
+        self.network, self.pedestrians, self.spacing, self.rng = network, pedestrians, spacing, rng
+        self.time = -WARM_UP
+        self.signals = [
+            _Signal(rng.uniform(0, 30), rng.uniform(11, 18), rng.uniform(6, 9)) for _ in range(network.num_junctions)
+        ]
+        self.reserved: dict[int, Vehicle] = {}
+        self.ego = self._place_ego()
+        self.vehicles = [self.ego]
+        for lane in network.lanes:
+            if not lane.turn:
+                self._fill_lane(lane.index)
+
+    # ----- who is there at the start, and who comes later
+
+    def _place_ego(self) -> Vehicle:
+        starts = [lane for lane in self.network.lanes if lane.segment == 0 and self._runs_along_main(lane.index)]
+        lane = starts[int(self.rng.integers(len(starts)))]
+        route = build_route(self.network, draw_lanes(self.network, lane.index, self.rng, straight_on=0.7))
+        limit = float(np.interp(EGO_START, route.path.s, route.speed_limit))
+        return Vehicle('car', EGO_SIZE, 0, route, EGO_START - 0.6 * limit * WARM_UP, 0.6 * limit,
+                       self.rng.uniform(0.75, 1.0))
+
+    def _runs_along_main(self, index: int) -> bool:
+        lane, road = self.network.lanes[index], self.network.roads[0]
+        return bool(np.linalg.norm(lane.line.points[0] - road.line.points[0]) < road.section.half_width)
+
+    def _draw_vehicle(self, lane: int, s: float) -> Vehicle:
+        rng = self.rng
+        kind = str(rng.choice(list(_MIX), p=np.array(list(_MIX.values())) / sum(_MIX.values())))
+        straight_on = 1.0 if kind in ('tractor', 'bus') else 0.75
+        route = build_route(self.network, draw_lanes(self.network, lane, rng, straight_on))
+        trailer = None
+        if kind == 'tractor':
+            bends = any(self.network.lanes[c].turn != 'through' for _, _, c in route.connectors)
+            if bends:
+                kind = 'truck'
+            else:
+                trailer = KINDS['trailer'].draw_size(rng)
+        size = KINDS[kind].draw_size(rng)
+        lateral = rng.normal(0.0, 0.08)
+        if kind == 'bicycle':  # rides just beyond the edge of the lane, in the cycle strip
+            hand = self.network.roads[0].hand
+            lateral = -hand * (self.network.lanes[lane].width / 2 + 0.4)
+        pace = KINDS[kind].pace * rng.uniform(0.85, 1.1)
+        vehicle = Vehicle(kind, size, draw_seed(rng), route, s, 0.0, pace, lateral, trailer,
+                          draw_seed(rng) if trailer else 0)
+        vehicle.speed = 0.8 * pace * vehicle.limit_at(s)
+        return vehicle
+
+    def _fill_lane(self, lane: int) -> None:
+        length = self.network.lanes[lane].line.length
+        s = self.rng.uniform(0.0, self.spacing)
+        while s < length - 14.0:
+            vehicle = self._draw_vehicle(lane, s)
+            s += vehicle.s - vehicle.rear + 3.0
+            vehicle.s = s
+            if vehicle.front < length - 5.0 and self._is_clear(vehicle, 4.0):
+                self.vehicles.append(vehicle)
+            s = vehicle.front + 5.0 + self.rng.exponential(self.spacing)
+
+    def _is_clear(self, vehicle: Vehicle, gap: float) -> bool:
+        own = vehicle.footprint()
+        return all(
+            np.linalg.norm(own[:, None] - other.footprint()[None], axis=-1).min() >
+            gap + (vehicle.size[0] + other.size[0]) / 4 for other in self.vehicles
+            if abs(other.lateral - vehicle.lateral) < 1.0)
+
+    def _let_in(self, ego_position: np.ndarray) -> None:
+        """New vehicles at the road ends that the ego vehicle cannot see."""
+        entries = [lane for lane in self.network.lanes if not lane.turn and not any(
+            lane.index in other.successors for other in self.network.lanes)]
+        for lane in entries:
+            far = np.linalg.norm(lane.line.points[0] - ego_position) > _ARRIVALS_BEYOND
+            if self.rng.random() < 8.0 / (self.spacing + 8.0) * STEP and far:
+                vehicle = self._draw_vehicle(lane.index, 4.0)
+                if self._is_clear(vehicle, 8.0):
+                    self.vehicles.append(vehicle)
+
+    # ----- one step
+
+    def step(self) -> None:
+        """Advance everybody by `STEP` seconds."""
+        self._let_in(self.ego.pose_at(self.ego.s, EGO_SIZE[1])[0])
+        for person in self.pedestrians:
+            person.step(STEP, person.crossing is None or self._crossing_is_safe(person.crossing))
+        occupied = {p.crossing for p in self.pedestrians if p.crossing is not None and p.on_crossing}
+        self._grant_junctions()
+        footprints = [vehicle.footprint() for vehicle in self.vehicles]
+        owner = np.repeat(np.arange(len(self.vehicles)), [len(f) for f in footprints])
+        points = np.concatenate(footprints)
+        accelerations = [
+            self._acceleration(i, vehicle, points, owner, occupied) for i, vehicle in enumerate(self.vehicles)
+        ]
+        for vehicle, acceleration in zip(self.vehicles, accelerations):
+            speed = max(vehicle.speed + acceleration * STEP, 0.0)
+            vehicle.s += 0.5 * (vehicle.speed + speed) * STEP
+            vehicle.speed = speed
+        self.vehicles = [v for v in self.vehicles if v is self.ego or v.rear < v.route.path.length]
+        self.time += STEP
+
+    def _crossing_is_safe(self, crossing: int) -> bool:
+        for vehicle in self.vehicles:
+            for entry, exit_, number in vehicle.route.crossings:
+                if number == crossing and vehicle.rear < exit_:
+                    way = entry - vehicle.front
+                    if way < 1.0 or (vehicle.speed > 0.5 and way < vehicle.speed**2 / (2 * BRAKING) + 6.0):
+                        return False
+        return True
+
+    def _grant_junctions(self) -> None:
+        self.reserved = {c: v for c, v in self.reserved.items()
+                         if v in self.vehicles and any(v.rear < out for _, out, lane in v.route.connectors if lane == c)}
+        requests = []
+        for order, vehicle in enumerate(self.vehicles):
+            for entry, exit_, connector in vehicle.route.connectors:
+                way = entry - vehicle.front
+                if connector not in vehicle.granted and vehicle.rear < exit_ and \
+                        way < vehicle.speed**2 / (2 * BRAKING) + 10.0:
+                    requests.append((way, order, connector))
+        for _, order, connector in sorted(requests):
+            lane, vehicle = self.network.lanes[connector], self.vehicles[order]
+            assert lane.junction is not None
+            free = not any(c in self.reserved and self.reserved[c] is not vehicle for c in lane.conflicts)
+            if free and self.signals[lane.junction].green(lane.main, self.time):
+                vehicle.granted.add(connector)
+                self.reserved[connector] = vehicle
+
+    def _acceleration(self, i: int, vehicle: Vehicle, points: np.ndarray, owner: np.ndarray,
+                      occupied: set[int | None]) -> float:
+        front = vehicle.front
+        wanted = max(vehicle.pace * min(vehicle.limit_at(front), vehicle.limit_at(vehicle.s)), 0.5)
+        free = 1.0 - (vehicle.speed / wanted)**4
+        gap, approach = self._leader(i, vehicle, points, owner)
+        for stop in self._stops(vehicle, occupied):
+            if stop - front < gap:
+                gap, approach = stop - front + _STANDSTILL_GAP - 0.4, vehicle.speed
+        desired = _STANDSTILL_GAP + max(
+            0.0, vehicle.speed * _TIME_GAP + vehicle.speed * approach / (2 * np.sqrt(vehicle.acceleration * BRAKING)))
+        return float(np.clip(vehicle.acceleration * (free - (desired / max(gap, 0.1))**2), -7.0, vehicle.acceleration))
+
+    def _leader(self, i: int, vehicle: Vehicle, points: np.ndarray, owner: np.ndarray) -> tuple[float, float]:
+        """Gap to the nearest vehicle on the way, and the speed at which it closes."""
+        look = 14.0 + 3.5 * vehicle.speed
+        way_s = np.arange(vehicle.s, vehicle.front + look, 1.0)
+        way = vehicle.route.path.beside(way_s, np.full(len(way_s), vehicle.lateral))
+        near = (owner != i) & (np.abs(points - way[len(way) // 2]).max(axis=1) < look)
+        if not near.any():
+            return np.inf, 0.0
+        candidates, owners = points[near], owner[near]
+        distances = np.linalg.norm(candidates[:, None] - way[None], axis=-1)
+        nearest = distances.argmin(axis=1)
+        widths = np.array([self.vehicles[o].size[0] for o in owners])
+        blocked = (distances.min(axis=1) < (vehicle.size[0] + widths) / 2 + _SIDE_CLEARANCE) & (nearest > 0)
+        gaps = way_s[nearest] - vehicle.front
+        blocked &= gaps > -vehicle.size[1] / 2
+        if not blocked.any():
+            return np.inf, 0.0
+        first = int(np.argmin(np.where(blocked, gaps, np.inf)))
+        leader = self.vehicles[owners[first]]
+        turn = leader.pose_at(leader.s, leader.size[1])[1] - float(vehicle.route.path.heading(way_s[nearest[first]]))
+        return float(gaps[first]) - 0.5, vehicle.speed - leader.speed * max(float(np.cos(turn)), 0.0)
+
+    def _stops(self, vehicle: Vehicle, occupied: set[int | None]) -> list[float]:
+        """Arc lengths that the vehicle's front must not pass now."""
+        reach = vehicle.speed**2 / (2 * 4.0)  # what hard braking still allows
+        stops = [entry for entry, _, connector in vehicle.route.connectors
+                 if connector not in vehicle.granted and vehicle.front < entry + 1.0]
+        stops += [entry - 0.8 for entry, _, number in vehicle.route.crossings
+                  if number in occupied and vehicle.front + reach < entry]
+        return stops
+
+    # ----- the record
+
+    def record(self, num_frames: int) -> tuple[np.ndarray, np.ndarray, list[Track]]:
+        """Run to the last key frame.
+
+        Returns:
+            tuple: The ego vehicle's centres (T, 2) and yaws (T,), and the tracks of all others.
+        """
+        while self.time < -1e-6:
+            self.step()
+        bodies: dict[tuple[int, bool], _Recorder] = {}
+        people = [_Recorder(p.kind, p.size, p.seed, num_frames) for p in self.pedestrians]
+        ego = _Recorder('car', EGO_SIZE, 0, num_frames)
+        alive: list[Vehicle] = []  # keeps every vehicle's id unique
+        for frame in range(num_frames):
+            for vehicle in self.vehicles:
+                attribute = 'vehicle.moving' if vehicle.speed > 0.2 else 'vehicle.stopped'
+                if vehicle.kind in ('motorcycle', 'bicycle'):
+                    attribute = 'cycle.with_rider'
+                alive.append(vehicle)
+                key = (id(vehicle), False)
+                recorder = ego if vehicle is self.ego else bodies.setdefault(
+                    key, _Recorder(vehicle.kind, vehicle.size, vehicle.seed, num_frames))
+                recorder.put(frame, *vehicle.pose_at(vehicle.s, vehicle.size[1]), attribute, vehicle.s / 0.33)
+                if vehicle.trailer_size:
+                    trailer = bodies.setdefault((id(vehicle), True), _Recorder('trailer', vehicle.trailer_size,
+                                                                               vehicle.trailer_seed, num_frames))
+                    trailer.put(frame, *vehicle.pose_at(vehicle.trailer_s, vehicle.trailer_size[1]), attribute,
+                                vehicle.s / 0.33)
+            for person, recorder in zip(self.pedestrians, people):
+                if person.s < person.path.length:
+                    recorder.put(frame, person.path.at(person.s), float(person.path.heading(person.s)),
+                                 person.attribute, person.phase)
+            if frame + 1 < num_frames:
+                for _ in range(round(KEYFRAME_INTERVAL / STEP)):
+                    self.step()
+        return ego.centers, ego.yaws, [r.track() for r in [*bodies.values(), *people]]
+
+
+class _Recorder:
+
+    def __init__(self, kind: str, size: tuple[float, float, float], seed: int, num_frames: int) -> None:
+        self.kind, self.size, self.seed = kind, size, seed
+        self.centers = np.full((num_frames, 2), np.nan)
+        self.yaws, self.phases = np.zeros(num_frames), np.zeros(num_frames)
+        self.attributes = [''] * num_frames
+
+    def put(self, frame: int, center: np.ndarray, yaw: float, attribute: str, phase: float) -> None:
+        self.centers[frame], self.yaws[frame] = center, yaw
+        self.attributes[frame], self.phases[frame] = attribute, phase
+
+    def track(self) -> Track:
+        return Track(self.kind, self.size, self.seed, self.centers, self.yaws, self.attributes, self.phases)
