@@ -1,8 +1,13 @@
 """Build a scene Q-Former from Python."""
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmdet3d.registry import MODELS
 from mmdet3d.utils import register_all_modules
+from mmengine.logging import MMLogger
 
 from .models import SceneQFormer
 
@@ -42,5 +47,18 @@ def build_scene_qformer(embed_dims: int = 256,
             scene_queries=dict(type='SceneQueries', num_queries=num_queries, embed_dims=embed_dims),
             decoder=dict(type='SceneQueryDecoder', num_layers=num_decoder_layers, embed_dims=embed_dims),
             projector=dict(type='MLPProjector', in_channels=embed_dims, out_channels=llm_hidden_size)))
-    model.init_weights()
+    with _quiet():
+        model.init_weights()
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """mmengine tells of every single tensor that it initialised."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

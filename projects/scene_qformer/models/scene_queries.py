@@ -32,8 +32,9 @@ class SceneQueries(BaseModule):
 
     def __init__(self, num_queries: int = 512, embed_dims: int = 256) -> None:
         super().__init__()
-        if embed_dims % 2:
-            raise ValueError(f'SceneQueries needs an even embed_dims (sine and cosine), got {embed_dims}.')
+        if embed_dims % 4:
+            raise ValueError('SceneQueries needs embed_dims divisible by 4 (half of it in sine and cosine for each axis), '
+                             f'got {embed_dims}.')
         self.num_queries = num_queries
         self.embed_dims = embed_dims
         self.query_embedding = nn.Embedding(num_queries, embed_dims)

@@ -136,8 +136,11 @@ class SceneDetectionHead(BaseModule):
         matched_codes, matched_targets = [], []
         for index, target in enumerate(targets):
             with torch.no_grad():
+                # The matching must survive NaN: the losses, computed from the numbers as they are, report it.
                 assigned = self.assigner.assign(
-                    InstanceData(scores=cls_scores[index], bboxes=codes[index]), target, img_meta=None)
+                    InstanceData(scores=cls_scores[index].nan_to_num(), bboxes=codes[index].nan_to_num()),
+                    InstanceData(labels=target.labels, bboxes=target.bboxes.nan_to_num()),
+                    img_meta=None)
             matched = assigned.gt_inds > 0
             labels[index, matched] = assigned.labels[matched]
             matched_codes.append(codes[index, matched])

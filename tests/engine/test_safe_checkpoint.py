@@ -1,0 +1,85 @@
+import os
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+from scene_qformer.engine import load_from_safe_file
+
+
+class RunsCommand:
+    """Unpickling this would run a shell command."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command, )
+
+
+class FetchesAttribute:
+    """Unpickling this would hand out an attribute of an allowed class, the first step of an escape."""
+
+    def __reduce__(self):
+        from mmengine.logging import HistoryBuffer
+        return getattr, (HistoryBuffer, '__init__')
+
+
+def mmengine_checkpoint():
+    hub = MessageHub.get_instance('test_safe_checkpoint')
+    for value in (1.5, 2.5):
+        hub.update_scalar('train/loss', value)
+    return dict(
+        state_dict=dict(weight=torch.arange(3.)),
+        message_hub=hub.state_dict(),
+        meta=dict(epoch=3, config='import os\nos.system("false")', dataset_meta=dict(classes=('car', ))))
+
+
+def test_mmengine_checkpoint_comes_back(tmp_path):
+    torch.save(mmengine_checkpoint(), tmp_path / 'epoch_3.pth')
+    checkpoint = CheckpointLoader.load_checkpoint(str(tmp_path / 'epoch_3.pth'))
+    assert checkpoint['state_dict']['weight'].tolist() == [0., 1., 2.]
+    buffer = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert buffer.data[0].tolist() == [1.5, 2.5] and buffer.mean() == 2.0
+    assert checkpoint['meta']['epoch'] == 3
+
+
+def test_config_source_is_where_nothing_evaluates_it(tmp_path):
+    torch.save(mmengine_checkpoint(), tmp_path / 'epoch_3.pth')
+    meta = load_from_safe_file(str(tmp_path / 'epoch_3.pth'))['meta']
+    assert 'config' not in meta and meta['config_text'].startswith('import os')
+
+
+def test_code_is_refused_and_not_run(tmp_path):
+    canary, path = tmp_path / 'was_run', tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, extra=RunsCommand(f'touch {canary}')), path)
+    with pytest.raises(ValueError, match='Refused to load .*evil.pth: it carries more than weights'):
+        load_checkpoint(torch.nn.Linear(2, 3), str(path))
+    assert not canary.exists()
+
+
+def test_getattr_is_no_way_out(tmp_path):
+    torch.save(dict(extra=FetchesAttribute()), tmp_path / 'evil.pth')
+    with pytest.raises(ValueError, match="Refused.*attribute '__init__'"):
+        load_from_safe_file(str(tmp_path / 'evil.pth'))
+
+
+def test_cut_off_file(tmp_path):
+    torch.save(mmengine_checkpoint(), tmp_path / 'whole.pth')
+    (tmp_path / 'cut.pth').write_bytes((tmp_path / 'whole.pth').read_bytes()[:400])
+    with pytest.raises(ValueError, match='cut.pth cannot be read.*damaged or cut short'):
+        load_from_safe_file(str(tmp_path / 'cut.pth'))
+    (tmp_path / 'empty.pth').write_bytes(b'')
+    with pytest.raises(ValueError, match='damaged or cut short'):
+        load_from_safe_file(str(tmp_path / 'empty.pth'))
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint .*nowhere.pth'):
+        load_from_safe_file('nowhere.pth')
+
+
+@pytest.mark.parametrize('url', ['https://example.org/a.pth', 'torchvision://resnet50', 'open-mmlab://resnet50'])
+def test_nothing_is_downloaded(url):
+    with pytest.raises(ValueError, match='nothing is downloaded unasked'):
+        CheckpointLoader.load_checkpoint(url)

@@ -1,0 +1,18 @@
+import pytest
+import torch
+from mmdet3d.structures import Det3DDataSample
+from scene_qformer.models import NonFiniteLossError
+from scene_qformer.models.finite_losses import check_finite_losses
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])
+def test_names_the_losses_and_the_samples(bad):
+    samples = [Det3DDataSample(metainfo=dict(sample_token=token)) for token in ('aaa', 'bbb')]
+    losses = dict(loss_cls=torch.tensor(1.), loss_bbox=torch.tensor([2., bad]))
+    with pytest.raises(NonFiniteLossError, match=r'no weight was changed.*loss_bbox=.*aaa, bbb') as caught:
+        check_finite_losses(losses, samples)
+    assert 'loss_cls' not in str(caught.value)
+
+
+def test_finite_losses_pass():
+    check_finite_losses(dict(loss=torch.tensor(1e30)), [])

@@ -1,0 +1,102 @@
+import pytest
+import torch
+from scene_qformer.models import SceneQueryDecoder
+from scene_qformer.models.scene_qformer import flatten_memory
+
+
+def build(attention='GlobalAttention', num_layers=3, **kwargs):
+    torch.manual_seed(1)
+    attn_cfg = dict(type=attention, num_heads=3)
+    decoder = SceneQueryDecoder(
+        num_layers=num_layers,
+        embed_dims=12,
+        self_attn_cfg=attn_cfg,
+        cross_attn_cfg=attn_cfg,
+        feedforward_channels=17,
+        ffn_drop=0.,
+        **kwargs)
+    decoder.init_weights()
+    return decoder
+
+
+def inputs(batch_size=2):
+    generator = torch.Generator().manual_seed(0)
+    feats = [torch.randn(batch_size, 2, 12, 3, 5, generator=generator)]
+    encodings = [torch.randn(1, 2, 12, 3, 5, generator=generator)]
+    query, query_pos = torch.randn(2, batch_size, 7, 12, generator=generator)
+    reference_points = torch.rand(batch_size, 7, 3, generator=generator)
+    return dict(query=query, query_pos=query_pos, reference_points=reference_points, **flatten_memory(feats, encodings))
+
+
+def test_gives_every_layer_and_each_differs():
+    states = build()(**inputs())
+    assert states.shape == (3, 2, 7, 12)
+    assert not torch.allclose(states[0], states[1]) and not torch.allclose(states[1], states[2])
+
+
+def test_one_layer_by_hand():
+    decoder = build(num_layers=1).eval()
+    layer, data = decoder.layers[0], inputs()
+    query, pos = data['query'], data['query_pos']
+    query = layer.norms[0](query + layer.self_attn.attn(query + pos, query + pos, query)[0])
+    query = layer.norms[1](query + layer.cross_attn.attn(query + pos, data['key'] + data['key_pos'], data['value'])[0])
+    first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
+    query = layer.norms[2](query + second(first(query).relu()))
+    assert torch.allclose(decoder(**data)[0], query, atol=1e-5)
+
+
+def test_mmcv_attention_works_unmodified_and_agrees():
+    ours, theirs = build().eval(), build('MultiheadAttention').eval()
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.allclose(ours(**inputs()), theirs(**inputs()), atol=1e-5)
+
+
+def test_recomputing_activations_changes_nothing():
+    results = []
+    for with_cp in (False, True):
+        decoder, data = build(with_cp=with_cp).train(), inputs()
+        data['query'].requires_grad_()
+        states = decoder(**data)
+        (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+        results.append([parameter.grad for parameter in decoder.parameters()] + [data['query'].grad])
+    for plain, recomputed in zip(*results):
+        assert torch.allclose(plain, recomputed, atol=1e-5)
+
+
+def test_samples_of_a_batch_do_not_mix():
+    decoder, data = build().eval(), inputs()
+    single = {name: value if name in ('spatial_shapes', 'level_start_index') else value[1:]
+              for name, value in data.items()}
+    assert torch.allclose(decoder(**data)[:, 1:], decoder(**single), atol=1e-5)
+
+
+def test_masked_queries_do_not_see_each_other():
+    decoder, data = build().eval(), inputs()
+    mask = torch.zeros(7, 7, dtype=torch.bool)
+    mask[:4, 4:] = True  # the first four are blind to the rest
+    changed = {**data, 'query': data['query'].clone()}
+    changed['query'][:, 4:] += 1.
+    before, after = decoder(**data, attn_mask=mask), decoder(**changed, attn_mask=mask)
+    assert torch.equal(before[:, :, :4], after[:, :, :4])
+    assert not torch.allclose(before[:, :, 4:], after[:, :, 4:])
+
+
+def test_memory_layout_is_camera_level_row_column():
+    feats = [torch.zeros(1, 2, 1, 2, 3), torch.zeros(1, 2, 1, 1, 2)]
+    for camera in range(2):
+        for level, feat in enumerate(feats):
+            height, width = feat.shape[-2:]
+            for row in range(height):
+                for column in range(width):
+                    feat[0, camera, 0, row, column] = 1000 * camera + 100 * level + 10 * row + column
+    memory = flatten_memory(feats, [torch.ones(1), torch.ones(1)])
+    first = [0, 1, 2, 10, 11, 12, 100, 101]
+    assert memory['key'].flatten().tolist() == first + [1000 + number for number in first]
+    assert memory['spatial_shapes'].tolist() == [[2, 3], [1, 2], [2, 3], [1, 2]]
+    assert memory['level_start_index'].tolist() == [0, 6, 8, 14]
+    assert torch.equal(memory['value'], memory['key'] + 1)
+
+
+def test_unknown_attention_is_named():
+    with pytest.raises(KeyError, match='NoSuchAttention is not in the'):
+        build('NoSuchAttention')

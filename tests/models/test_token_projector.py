@@ -1,0 +1,18 @@
+import torch
+from scene_qformer.models import IdentityProjector, LinearProjector, MLPProjector
+
+
+def test_shapes():
+    query = torch.randn(2, 5, 3)
+    assert MLPProjector(3, 7, 11)(query).shape == (2, 5, 11)
+    assert LinearProjector(3, 11)(query).shape == (2, 5, 11)
+    assert IdentityProjector(3)(query) is query
+    assert [projector.out_channels
+            for projector in (MLPProjector(3, 7, 11), LinearProjector(3, 11), IdentityProjector(3))] == [11, 11, 3]
+
+
+def test_mlp_by_hand():
+    projector = MLPProjector(3, 7, 11)
+    first, _, second = projector.layers
+    query = torch.randn(2, 5, 3)
+    assert torch.allclose(projector(query), second(torch.nn.functional.gelu(first(query))))
