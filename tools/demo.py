@@ -1,0 +1,153 @@
+"""The main job on the embedded data: write a synthetic nuScenes, train on it, test, and draw what the model sees.
+
+    make demo                              # after the set-up at most 15 minutes on 2 cores
+    make demo DEMO_ARGS='--longer'         # four times the epochs, better scores
+    python tools/demo.py --epochs 3        # in an environment that is there
+
+Every step is one of the project's tools; the command of each is shown. An interrupted demo goes on where it stopped.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+
+from scene_qformer.evaluation.results_table import read_scores
+from scene_qformer.pipeline import Pipeline, StepFailed, training_line
+from scene_qformer.synthetic.intact import find_fault
+
+CONFIG = 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
+VERSION = 'v1.0-mini'
+LONGER = 4  # times the config's epochs
+NUM_FRAMES = 6
+SCORE_THRESHOLD = 0.25
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/demo'), help='where the results go')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--epochs', type=int, help="epochs of training (default: the config's)")
+    length.add_argument('--longer', action='store_true', help=f'{LONGER} times the epochs: longer and better')
+    parser.add_argument('--verbose', action='store_true', help='show all that training and tests log')
+    return parser.parse_args()
+
+
+def epoch_options(cfg: Config, epochs: int) -> list[str]:
+    """``--cfg-options`` that make a config train for ``epochs``, its learning rate schedule stretched along."""
+    old = cfg.train_cfg.max_epochs
+    options = [f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={min(cfg.train_cfg.val_interval, epochs)}']
+    for index, schedule in enumerate(cfg.param_scheduler):
+        if schedule.get('by_epoch', True):
+            ends = [key for key in ('end', 'T_max') if schedule.get(key) == old]
+            options += [f'param_scheduler.{index}.{key}={epochs}' for key in ends]
+    return options
+
+
+def keep_other_results(out: Path, settings: dict) -> None:
+    """Move results of other settings aside, and note the settings of these."""
+    note = out / 'settings.json'
+    if note.is_file() and json.loads(note.read_text()) != settings:
+        aside = out.with_name(f'{out.name}_until_{time.strftime("%Y%m%d_%H%M%S")}')
+        out.rename(aside)
+        print(f'{out} held results of other settings; they are now in {aside}')
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings, indent=2) + '\n')
+
+
+def last_epoch(train_dir: Path) -> int:
+    """Epochs that the last checkpoint of a work directory has seen; 0 if there is none."""
+    note = train_dir / 'last_checkpoint'
+    return int(Path(note.read_text().strip()).stem.removeprefix('epoch_')) if note.is_file() else 0
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(CONFIG)
+    epochs = args.epochs or cfg.train_cfg.max_epochs * (LONGER if args.longer else 1)
+    root, out = Path(cfg.data_root), args.out
+    train_dir, untrained = out / 'train', out / 'untrained' / 'untrained.pth'
+    options = ['--cfg-options', *epoch_options(cfg, epochs)]
+    keep_other_results(out, dict(config=CONFIG, epochs=epochs))
+    demo = Pipeline(7, args.verbose)
+
+    title = f'write the synthetic nuScenes, {VERSION}: 10 scenes, six cameras'
+    fault = find_fault(root, VERSION)
+    if fault is None:
+        demo.skip(title, f'{root} holds it, all files are there')
+    elif fault == 'not there':
+        demo.run(title, ['tools/create_synthetic_nuscenes.py', '--out', str(root), '--version', VERSION])
+    else:
+        raise StepFailed(f'{root}: {fault}. Move it away, or let the demo write another folder: set the environment '
+                         'variable SYNTHETIC_NUSCENES_ROOT')
+
+    title = 'collect its info files'
+    if all((root / f'nuscenes_infos_{split}.pkl').is_file() for split in ('train', 'val')):
+        demo.skip(title, 'they are there')
+    else:
+        demo.run(title, ['tools/create_data.py', '--root', str(root), '--version', VERSION])
+
+    demo.run('test the untrained model with the official metric',
+             ['tools/initialize_checkpoint.py', CONFIG, '--out', str(untrained)],
+             ['tools/test.py', CONFIG, str(untrained), '--work-dir', str(untrained.parent)], digest=training_line)
+
+    title = f'train {epochs} epochs'
+    if last_epoch(train_dir) >= epochs:
+        demo.skip(title, f'{train_dir} holds all of them')
+    else:
+        resume = ['--resume'] if last_epoch(train_dir) else []
+        demo.run(title, ['tools/train.py', CONFIG, '--work-dir', str(train_dir), *resume, *options],
+                 digest=training_line)
+    checkpoint = str(train_dir / f'epoch_{epochs}.pth')
+
+    demo.run('test the trained model',
+             ['tools/test.py', CONFIG, checkpoint, '--work-dir', str(out / 'trained')], digest=training_line)
+    before = read_scores(untrained.parent)
+    demo.run('compare', [
+        'tools/analysis/compare_results.py', f'untrained={untrained.parent}', f'trained={out / "trained"}',
+        '--out-dir', str(out)
+    ], [
+        'tools/analysis/learning_curve.py', str(train_dir), '--out', str(out / 'learning_curve.png'),
+        '--untrained', json.dumps(dict(mAP=before.mAP, NDS=before.NDS)), '--title', Path(CONFIG).stem
+    ])
+    demo.run('draw frames of mini_val and write their scene tokens', [
+        'tools/visualize_predictions.py', CONFIG, checkpoint, '--out-dir', str(out / 'frames'),
+        '--num', str(NUM_FRAMES), '--score-thr', str(SCORE_THRESHOLD)
+    ], [
+        'tools/extract_scene_tokens.py', CONFIG, checkpoint, '--out', str(out / 'scene_tokens.safetensors'),
+        '--num', str(NUM_FRAMES)
+    ])
+    print(summary(demo, out))
+
+
+def summary(demo: Pipeline, out: Path) -> str:
+    """Where the results are, how long it took, and what to type next."""
+    times = '\n'.join(f'  {seconds:6.0f} s  {title}' for title, seconds in demo.times)
+    return f'''
+Time, {demo.seconds / 60:.1f} minutes in all:
+{times}
+
+{out}/
+  results.md, results.json    mAP, NDS, errors and AP by class, trained beside untrained
+  class_ap.png                the same by class, as bars
+  learning_curve.png          loss, mAP and NDS against training time
+  frames/                     six cameras and the bird's-eye view, predicted and true boxes
+  scene_tokens.safetensors    scene tokens of the same frames (F, Q, D), what a language model reads
+  train/                      checkpoints and logs; train/<timestamp>/vis_data/config.py is the whole config
+
+Better scores:   make demo DEMO_ARGS='--longer'
+Real nuScenes:   python tools/create_data.py --root /path/to/nuscenes --version v1.0-trainval
+                 NUSCENES_ROOT=/path/to/nuscenes python tools/train.py \\
+                     configs/scene_qformer/scene-qformer_r50_8xb4-24e_nus-336.py
+'''
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (StepFailed, FileNotFoundError) as error:
+        sys.exit(f'\ndemo: {error}\nMend that and start the demo again: finished steps are not repeated.')
