@@ -1,0 +1,29 @@
+"""What git holds: source, no data, no caches, nothing big."""
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = {'.png', '.jpg', '.gif', '.svg'}
+# Data, results and caches by their endings. safetensors, pkl and pth are what the tools write.
+UNWANTED = {'.pth', '.pt', '.pkl', '.safetensors', '.npy', '.npz', '.bin', '.whl', '.so', '.o', '.pyc', '.zip', '.gz'}
+
+
+def tracked():
+    done = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip('this copy of the project is no git clone')
+    return [ROOT / name for name in done.stdout.split('\0') if name and (ROOT / name).is_file()]
+
+
+def test_no_file_over_1_mb_except_pictures():
+    big = {str(path.relative_to(ROOT)): path.stat().st_size for path in tracked()
+           if path.suffix not in PICTURES and path.stat().st_size > 1_000_000}
+    assert big == {}
+
+
+def test_no_data_and_no_caches():
+    unwanted = [str(path.relative_to(ROOT)) for path in tracked()
+                if path.suffix in UNWANTED or '__pycache__' in path.parts or path.parts[-2] in ('samples', 'sweeps')]
+    assert unwanted == []
