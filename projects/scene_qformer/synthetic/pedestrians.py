@@ -86,7 +86,7 @@ def _crossers(network: RoadNetwork, number: int, rng: np.random.Generator) -> li
     left = np.array([-np.sin(crossing.heading), np.cos(crossing.heading)])
     along = np.array([np.cos(crossing.heading), np.sin(crossing.heading)])
     people = []
-    for lane_offset in rng.permutation([-1.1, -0.4, 0.4, 1.1])[:int(rng.integers(0, 4))]:
+    for lane_offset in rng.permutation([-1.1, -0.4, 0.4, 1.1])[:int(rng.integers(0, 3))]:
         middle = crossing.centre + along * lane_offset
         outside, beyond = rng.uniform(0.0, 2.3), 2.3  # way from where they start to the gate, and after the crossing
         a = middle - left * (crossing.near + _GATE + outside)

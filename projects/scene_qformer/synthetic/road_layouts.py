@@ -81,11 +81,13 @@ def draw_road_plan(layout: str, duration: float, rng: np.random.Generator) -> Ro
         along = against = 2
 
     def section(lanes_along: int, lanes_against: int, parking_share: float) -> CrossSection:
-        parking_along, parking_against = np.where(rng.random(2) < parking_share, rng.uniform(2.5, 2.7), 0.0)
+        # Work zones and parked buses need a strip, so one side has it at least.
+        has_parking = (rng.random(2) < parking_share) | (rng.permutation(2) == 0)
+        parking_along, parking_against = np.where(has_parking, rng.uniform(2.5, 2.7), 0.0)
         return CrossSection(lanes_along, lanes_against, round(rng.uniform(3.4, 3.7), 2), round(rng.uniform(1.2, 1.5), 2),
                             float(parking_along), float(parking_against), round(rng.uniform(3.2, 4.5), 2))
 
-    main, side = section(along, against, 0.85), section(1, 1, 0.6)
+    main, side = section(along, against, 0.85), section(1, 1, 0.4)
 
     first = EGO_START + {'straight': rng.uniform(95, 130), 'curve': rng.uniform(110, 140)}.get(
         layout, rng.uniform(35, 70))

@@ -88,4 +88,4 @@ def draw_scene_plan(scene_name: str, rng: np.random.Generator) -> ScenePlan:
         hour=hour,
         vehicle_spacing=rng.uniform(20.0, 38.0),
         parking_density=rng.uniform(0.45, 0.85),
-        pedestrian_density=float(np.clip(rng.lognormal(np.log(0.022), 0.4), 0.01, 0.06)))
+        pedestrian_density=float(np.clip(rng.lognormal(np.log(0.012), 0.4), 0.006, 0.04)))

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import numpy as np
-from shapely.geometry import Polygon
+import shapely
+from shapely.geometry import Point, Polygon
 
 from .road_network import Kerbside, RoadNetwork
 from .scene import Prop, VectorMap
@@ -17,6 +18,7 @@ def build_scenery(network: RoadNetwork, vector_map: VectorMap, rng: np.random.Ge
     """
     paved = Polygon(vector_map.sidewalks[0])
     drivable = Polygon(vector_map.drivable_areas[0])
+    shapely.prepare([paved, drivable])
     props: list[Prop] = []
     built: list[Polygon] = []
     greenness, height = rng.uniform(0.2, 0.8), rng.uniform(6.0, 22.0)
@@ -30,8 +32,7 @@ def build_scenery(network: RoadNetwork, vector_map: VectorMap, rng: np.random.Ge
             width, tall = (rng.uniform(2.2, 4.0), rng.uniform(4.5, 8.0)) if kind == 'tree' else (0.25, rng.uniform(5, 8))
             size = (width, width, tall)
             center = side.line.beside(s, side.outward * 1.0)
-            foot = box_corners(center, np.array([0.5, 0.5]), np.array(0.0))
-            if not Polygon(foot).intersects(drivable):
+            if not drivable.intersects(Point(center).buffer(0.4, quad_segs=2)):
                 props.append(Prop(kind, np.array([*center, size[2] / 2]), size, rng.uniform(-np.pi, np.pi),
                                   draw_seed(rng)))
             s += rng.uniform(11.0, 26.0)
@@ -57,7 +58,7 @@ def _behind_sidewalk(side: Kerbside, paved: Polygon, built: list[Polygon], green
         center = side.line.beside(middle, side.outward * away)
         yaw = float(side.line.heading(middle, front / 2))
         foot = Polygon(box_corners(center, np.array([depth, front]), np.array(yaw)))
-        if not foot.intersects(paved) and not any(foot.intersects(other) for other in built):
+        if not paved.intersects(foot) and not any(shapely.intersects(built, foot)):
             built.append(foot)
             props.append(Prop(kind, np.array([*center, tall / 2]), (depth, front, tall), yaw, draw_seed(rng)))
         s += front + (rng.uniform(0.5, 3.0) if rng.random() < 0.75 else rng.uniform(4.0, 12.0))

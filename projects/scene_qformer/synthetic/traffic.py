@@ -12,7 +12,7 @@ import numpy as np
 
 from .object_catalog import EGO_SIZE, KINDS
 from .pedestrians import Pedestrian
-from .road_layouts import EGO_START
+from .road_layouts import EGO_START, MARGIN_AHEAD
 from .road_network import RoadNetwork
 from .tracks import Track, draw_seed
 from .vehicles import BRAKING, Vehicle, build_route, draw_lanes
@@ -23,11 +23,12 @@ KEYFRAME_INTERVAL = 0.5  # seconds: nuScenes annotates at 2 Hz
 _TIME_GAP = 1.3  # to the leader, seconds
 _STANDSTILL_GAP = 2.0  # metres
 _SIDE_CLEARANCE = 0.25  # what comes closer than this to the vehicle's way is an obstacle, metres
-_ARRIVALS_BEYOND = 85.0  # new vehicles enter at road ends at least this far from the ego vehicle, metres
+_ARRIVALS = (85.0, 150.0)  # new vehicles enter at road ends within these distances from the ego vehicle, metres
+_AREA = 110.0  # vehicles that start farther than this from where the ego vehicle may go are left out, metres
 
 # Share of each kind among moving vehicles. Rare kinds are more common than on real streets, so that every scene has them.
-_MIX = {'car': 0.72, 'truck': 0.08, 'bus': 0.05, 'tractor': 0.03, 'motorcycle': 0.06, 'construction_vehicle': 0.01,
-        'bicycle': 0.05}
+_MIX = {'car': 0.74, 'truck': 0.08, 'bus': 0.05, 'tractor': 0.03, 'motorcycle': 0.05, 'construction_vehicle': 0.01,
+        'bicycle': 0.04}
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ class TrafficSimulation:
         self.network, self.pedestrians, self.spacing, self.rng = network, pedestrians, spacing, rng
         self.time = -WARM_UP
         self.signals = [
-            _Signal(rng.uniform(0, 30), rng.uniform(11, 18), rng.uniform(6, 9)) for _ in range(network.num_junctions)
+            _Signal(rng.uniform(0, 40), rng.uniform(20, 35), rng.uniform(6, 9)) for _ in range(network.num_junctions)
         ]
         self.reserved: dict[int, Vehicle] = {}
         self.ego = self._place_ego()
         self.vehicles = [self.ego]
+        self.entries = [lane for lane in network.lanes if not lane.turn and not any(
+            lane.index in other.successors for other in network.lanes)]
         for lane in network.lanes:
             if not lane.turn:
                 self._fill_lane(lane.index)
@@ -106,30 +109,34 @@ class TrafficSimulation:
         return vehicle
 
     def _fill_lane(self, lane: int) -> None:
-        length = self.network.lanes[lane].line.length
+        line, path = self.network.lanes[lane].line, self.ego.route.path
+        ego_way = path.at(np.linspace(EGO_START, path.length - MARGIN_AHEAD, 12))
         s = self.rng.uniform(0.0, self.spacing)
-        while s < length - 14.0:
+        while s < line.length - 14.0:
+            if np.linalg.norm(ego_way - line.at(s), axis=1).min() > _AREA:
+                s += 10.0
+                continue
             vehicle = self._draw_vehicle(lane, s)
             s += vehicle.s - vehicle.rear + 3.0
             vehicle.s = s
-            if vehicle.front < length - 5.0 and self._is_clear(vehicle, 4.0):
+            if vehicle.front < line.length - 5.0 and self._is_clear(vehicle, 4.0):
                 self.vehicles.append(vehicle)
             s = vehicle.front + 5.0 + self.rng.exponential(self.spacing)
 
     def _is_clear(self, vehicle: Vehicle, gap: float) -> bool:
         own = vehicle.footprint()
-        return all(
-            np.linalg.norm(own[:, None] - other.footprint()[None], axis=-1).min() >
-            gap + (vehicle.size[0] + other.size[0]) / 4 for other in self.vehicles
-            if abs(other.lateral - vehicle.lateral) < 1.0)
+        for other in self.vehicles:
+            if abs(other.lateral - vehicle.lateral) < 1.0:
+                apart = np.linalg.norm(own[:, None] - other.footprint()[None], axis=-1).min()
+                if apart < gap + (vehicle.size[0] + other.size[0]) / 4:
+                    return False
+        return True
 
     def _let_in(self, ego_position: np.ndarray) -> None:
         """New vehicles at the road ends that the ego vehicle cannot see."""
-        entries = [lane for lane in self.network.lanes if not lane.turn and not any(
-            lane.index in other.successors for other in self.network.lanes)]
-        for lane in entries:
-            far = np.linalg.norm(lane.line.points[0] - ego_position) > _ARRIVALS_BEYOND
-            if self.rng.random() < 8.0 / (self.spacing + 8.0) * STEP and far:
+        for lane in self.entries:
+            arrives = _ARRIVALS[0] < np.linalg.norm(lane.line.points[0] - ego_position) < _ARRIVALS[1]
+            if arrives and self.rng.random() < 8.0 / (self.spacing + 8.0) * STEP:
                 vehicle = self._draw_vehicle(lane.index, 4.0)
                 if self._is_clear(vehicle, 8.0):
                     self.vehicles.append(vehicle)
@@ -199,23 +206,28 @@ class TrafficSimulation:
     def _leader(self, i: int, vehicle: Vehicle, points: np.ndarray, owner: np.ndarray) -> tuple[float, float]:
         """Gap to the nearest vehicle on the way, and the speed at which it closes."""
         look = 14.0 + 3.5 * vehicle.speed
-        way_s = np.arange(vehicle.s, vehicle.front + look, 1.0)
-        way = vehicle.route.path.beside(way_s, np.full(len(way_s), vehicle.lateral))
+        path_s = vehicle.route.path.s
+        ahead = slice(*np.searchsorted(path_s, [vehicle.s, vehicle.front + look]))
+        way_s, way = path_s[ahead], vehicle.way[ahead]
+        if len(way) < 2:
+            return np.inf, 0.0
         near = (owner != i) & (np.abs(points - way[len(way) // 2]).max(axis=1) < look)
         if not near.any():
             return np.inf, 0.0
         candidates, owners = points[near], owner[near]
-        distances = np.linalg.norm(candidates[:, None] - way[None], axis=-1)
+        distances = ((candidates[:, None] - way[None])**2).sum(axis=-1)
         nearest = distances.argmin(axis=1)
         widths = np.array([self.vehicles[o].size[0] for o in owners])
-        blocked = (distances.min(axis=1) < (vehicle.size[0] + widths) / 2 + _SIDE_CLEARANCE) & (nearest > 0)
+        clearance = (vehicle.size[0] + widths) / 2 + _SIDE_CLEARANCE
+        blocked = (distances[np.arange(len(owners)), nearest] < clearance**2) & (nearest > 0)
         gaps = way_s[nearest] - vehicle.front
         blocked &= gaps > -vehicle.size[1] / 2
         if not blocked.any():
             return np.inf, 0.0
         first = int(np.argmin(np.where(blocked, gaps, np.inf)))
         leader = self.vehicles[owners[first]]
-        turn = leader.pose_at(leader.s, leader.size[1])[1] - float(vehicle.route.path.heading(way_s[nearest[first]]))
+        at = max(int(nearest[first]), 1)
+        turn = leader.pose_at(leader.s, leader.size[1])[1] - np.arctan2(*(way[at] - way[at - 1])[::-1])
         return float(gaps[first]) - 0.5, vehicle.speed - leader.speed * max(float(np.cos(turn)), 0.0)
 
     def _stops(self, vehicle: Vehicle, occupied: set[int | None]) -> list[float]:

@@ -60,7 +60,7 @@ def build_route(network: RoadNetwork, lanes: list[int]) -> Route:
     return Route(path, limit, connectors, crossings)
 
 
-@dataclass
+@dataclass(eq=False)
 class Vehicle:
     """A vehicle on a route; ``s`` is the arc length of its middle."""
 
@@ -75,6 +75,11 @@ class Vehicle:
     trailer_size: tuple[float, float, float] | None = None
     trailer_seed: int = 0
     granted: set[int] = field(default_factory=set)  # connectors that it may use
+
+    def __post_init__(self) -> None:
+        path = self.route.path
+        # Where its middle goes: (K, 2), vertex by vertex beside the route's path.
+        self.way = path.beside(path.s, np.full(len(path.s), self.lateral)) if self.lateral else path.points
 
     @property
     def front(self) -> float:
@@ -94,21 +99,26 @@ class Vehicle:
         assert self.trailer_size is not None
         return self.s - self.size[1] / 2 - HITCH - self.trailer_size[1] / 2
 
+    def on_way(self, s: np.ndarray) -> np.ndarray:
+        """Points (P, 2) of its way at arc lengths (P,) of the path; straight on beyond both ends."""
+        path_s, way = self.route.path.s, self.way
+        points = np.empty((len(s), 2))
+        points[:, 0], points[:, 1] = np.interp(s, path_s, way[:, 0]), np.interp(s, path_s, way[:, 1])
+        if s[0] < 0.0:
+            points += np.minimum(s, 0.0)[:, None] * ((way[1] - way[0]) / (path_s[1] - path_s[0]))
+        if s[-1] > path_s[-1]:
+            points += np.maximum(s - path_s[-1], 0.0)[:, None] * ((way[-1] - way[-2]) / (path_s[-1] - path_s[-2]))
+        return points
+
     def pose_at(self, s: float, length: float) -> tuple[np.ndarray, float]:
-        """Centre (2,) and yaw of a body of ``length`` whose axles follow the path."""
+        """Centre (2,) and yaw of a body of ``length`` whose axles follow the way."""
         reach = 0.3 * length
-        axles = self.route.path.beside(np.array([s - reach, s + reach]), np.full(2, self.lateral))
-        step = axles[1] - axles[0]
-        return axles.mean(axis=0), float(np.arctan2(step[1], step[0]))
+        rear, front = self.on_way(np.array([s - reach, s + reach]))
+        return (rear + front) / 2, float(np.arctan2(front[1] - rear[1], front[0] - rear[0]))
 
     def limit_at(self, s: float) -> float:
         return float(np.interp(s, self.route.path.s, self.route.speed_limit))
 
     def footprint(self) -> np.ndarray:
         """Points (P, 2) along its middle line, at most 2 m apart, from rear to front."""
-        return self.route.path.beside(*self._line_points())
-
-    def _line_points(self) -> tuple[np.ndarray, np.ndarray]:
-        count = int(np.ceil((self.front - self.rear) / 2.0)) + 1
-        s = np.linspace(self.rear, self.front, count)
-        return s, np.full(count, self.lateral)
+        return self.on_way(np.linspace(self.rear, self.front, int(np.ceil((self.front - self.rear) / 2.0)) + 1))

@@ -24,7 +24,7 @@ from .vector_map import build_vector_map
 ANNOTATION_RANGE = 68.0  # objects are annotated up to this far from the ego vehicle, metres
 MAP_MARGIN = 20.0  # between the streets and the map's origin, metres
 CLASS_RANGES: dict[str, int] = config_factory('detection_cvpr_2019').class_range  # metres, of the nuScenes metric
-MIN_CLASS_SHARE = 0.0  # of the frames in which each class is within its range
+MIN_CLASS_SHARE = 0.35  # of the frames in which each class is within its range
 _ATTEMPTS = 40
 _INTERVAL_US = round(KEYFRAME_INTERVAL * 1e6)
 
@@ -87,11 +87,13 @@ def _draw_world(scene_name: str, num_frames: int, seed: int, attempt: int) -> Wo
     network = network.translated(np.round(MAP_MARGIN - corner))
     vector_map = build_vector_map(network)
 
-    parked = furnish_roadside(network, plan.parking_density, roadside_rng)
     people = populate_sidewalks(network, plan.pedestrian_density, walk_rng)
     traffic = TrafficSimulation(network, people, plan.vehicle_spacing, traffic_rng)
     ego_centers, ego_yaws, moving = traffic.record(num_frames)
-    tracks = remove_overlaps([t.over(num_frames) for t in [*parked, *moving]], ego_centers, ego_yaws)
+    parked = furnish_roadside(network, ego_centers, plan.parking_density, roadside_rng)
+    candidates = [t.over(num_frames) for t in [*parked, *moving]]
+    near = [t for t in candidates if np.any(np.linalg.norm(t.centers - ego_centers, axis=1) < ANNOTATION_RANGE + 5.0)]
+    tracks = remove_overlaps(near, ego_centers, ego_yaws)
     start = _start_time(scene_name, plan.hour)
     return World(
         name=scene_name,
@@ -165,11 +167,11 @@ def _frames(tracks: list[Track], ego_poses: np.ndarray, start: int) -> list[Fram
             continue
         instance += 1
         first, last = in_range[0], in_range[-1] + 1  # one unbroken run, even if the object is out of range in between
-        velocities = _velocities(track.centers[first:last])
+        velocities = _velocities(np.round(track.centers[first:last], 6))
         for frame in range(first, last):
             objects[frame].append(
                 ObjectState(instance, track.category, track.attributes[frame],
-                            np.array([*track.centers[frame], track.size[2] / 2]), track.size, float(track.yaws[frame]),
+                            np.round([*track.centers[frame], track.size[2] / 2], 6), track.size, float(track.yaws[frame]),
                             velocities[frame - first], track.seed, float(track.phases[frame])))
     return [Frame(start + i * _INTERVAL_US, matrix, states) for i, (matrix, states) in
             enumerate(zip(ego_poses, objects))]
