@@ -29,7 +29,7 @@ _SHIFT = 4  # fractional bits of cv2's drawing coordinates
 class GroundTexture(NamedTuple):
     """The levels of the texture, one behind the other."""
 
-    texels: np.ndarray  # (sum of h * w, 4) uint8: white paint, yellow paint, drivable area, sidewalk
+    texels: np.ndarray  # (sum of h * w,) uint32; from the lowest byte: white paint, yellow paint, drivable area, sidewalk
     levels: np.ndarray  # (LEVELS, 3) int64: offset, h, w
     origin: np.ndarray  # (3,) float64: global x, y of the first texel's corner; size of the finest texels in metres
 
@@ -125,39 +125,37 @@ def paint_ground(vector_map: VectorMap) -> GroundTexture:
     texels, levels, offset = [], [], 0
     for _ in range(LEVELS):
         h, w = level.shape[:2]
-        texels.append(level.reshape(-1, 4))
+        texels.append(np.ascontiguousarray(level).view('<u4').reshape(-1))
         levels.append((offset, h, w))
         offset += h * w
         level = cv2.resize(level, (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
-    return GroundTexture(np.concatenate(texels), np.array(levels, np.int64), np.array([low[0], low[1], texel]))
+    return GroundTexture(np.concatenate(texels).astype(np.uint32, copy=False), np.array(levels, np.int64), np.array([low[0], low[1], texel]))
 
 
-@njit(cache=True)
-def sample_ground(texels, levels, origin, x, y, level, out):
-    """Interpolate the coverages at global (x, y) on one level; adds them, 0..1, to ``out`` (4,).
+@njit(cache=True, error_model='numpy', inline='always')
+def sample_ground(texels, offset, height, width, scale, origin_x, origin_y, x, y):
+    """Interpolate the coverages at (x, y) on the level at ``offset``, which has ``scale`` texels a metre.
 
-    Returns whether the four neighbours were equal, i.e. the place is inside a uniform area.
+    Most places are inside a uniform area; so neighbours are compared as whole words before anything is computed.
+
+    Returns:
+        tuple: Whether the place is uniform, its packed texel if so, and the four coverages 0..255 if not.
     """
-    offset, height, width = levels[level, 0], levels[level, 1], levels[level, 2]
-    scale = 1.0 / (origin[2] * (1 << level))
-    u = (x - origin[0]) * scale - 0.5
-    v = (y - origin[1]) * scale - 0.5
+    u = (x - origin_x) * scale - 0.5
+    v = (y - origin_y) * scale - 0.5
     if not (u >= 0.0 and v >= 0.0 and u < width - 1.0 and v < height - 1.0):
-        return True  # outside of the map: nothing is painted there
-    c = int(u)
-    r = int(v)
-    du = u - c
-    dv = v - r
+        return True, np.uint32(0), 0.0, 0.0, 0.0, 0.0  # outside of the map: nothing is painted there
+    c, r = int(u), int(v)
     first = offset + r * width + c
     second = first + width
-    uniform = True
-    for k in range(4):
-        a, b, d, e = texels[first, k], texels[first + 1, k], texels[second, k], texels[second + 1, k]
-        if a == b and d == e and a == d:
-            out[k] += a * (1.0 / 255.0)
-        else:
-            uniform = False
-            upper = a + du * (float(b) - a)
-            lower = d + du * (float(e) - d)
-            out[k] += (upper + dv * (lower - upper)) * (1.0 / 255.0)
-    return uniform
+    w00, w01 = texels[first], texels[first + 1]
+    w10, w11 = texels[second], texels[second + 1]
+    if w00 == w01 and w10 == w11 and w00 == w10:
+        return True, w00, 0.0, 0.0, 0.0, 0.0
+    du, dv = u - c, v - r
+    a, b, d, e = (1 - du) * (1 - dv), du * (1 - dv), (1 - du) * dv, du * dv
+    return (False, np.uint32(0),
+            a * (w00 & 255) + b * (w01 & 255) + d * (w10 & 255) + e * (w11 & 255),
+            a * (w00 >> 8 & 255) + b * (w01 >> 8 & 255) + d * (w10 >> 8 & 255) + e * (w11 >> 8 & 255),
+            a * (w00 >> 16 & 255) + b * (w01 >> 16 & 255) + d * (w10 >> 16 & 255) + e * (w11 >> 16 & 255),
+            a * (w00 >> 24 & 255) + b * (w01 >> 24 & 255) + d * (w10 >> 24 & 255) + e * (w11 >> 24 & 255))

@@ -28,7 +28,7 @@ class LidarSweep:
     instance_ids: np.ndarray  # (P,) int32, instance of the object that was hit; 0: none
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy')
 def _cast(distance, hit, cosine, geometry, world2lidar, offset, elevations):
     """Intersect the rays with all triangles; keeps the nearest.
 

@@ -26,7 +26,7 @@ class FrameGeometry:
     ego: np.ndarray  # (2,), the rig
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy')
 def _light(positions, normals, foot, height, to_sun, attributes):
     """Sunlight and ambient light at each corner: Lambert's law, and a sky that is dimmer from below and near the ground."""
     for t in range(positions.shape[0]):

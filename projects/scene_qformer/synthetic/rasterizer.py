@@ -51,7 +51,7 @@ def make_buffers(height: int, width: int, capacity: int) -> Buffers:
                    np.zeros((capacity, 4), np.float32), np.zeros(capacity, np.int32))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy')
 def _fill(inv_depth, triangle, stamp, index, token, v0, v1, v2, gradient):
     """Draw one screen triangle; returns how many pixels it covers that its object (``token``) had not covered yet."""
     height, width = inv_depth.shape
@@ -98,7 +98,7 @@ def _fill(inv_depth, triangle, stamp, index, token, v0, v1, v2, gradient):
     return fresh
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy')
 def draw(buffers, count, geometry, order, owners, token, camera, eye, sun, amodal):
     """Draw objects into the buffers.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from . import noise, rasterizer, shading, shadows
+from . import noise, rasterizer, shading, shadows, sky as skies
 from .ground import GroundTexture, paint_ground
 from .lighting import make_lighting
 from .posing import FrameGeometry, Poser
@@ -93,9 +93,9 @@ class SceneRenderer:
         if count > len(buffers.owner):
             raise RuntimeError(f'{count} screen triangles, expected at most {len(buffers.owner)}')
 
-        step = shading.SKY_STEP
+        step = skies.SKY_STEP
         sky = np.empty((camera.height // step + 2, camera.width // step + 2, 3), np.float32)
-        shading.paint_sky(sky, rays, self.lighting, noise.cloud_noise(), self.drift)
+        skies.paint_sky(sky, rays, self.lighting, noise.cloud_noise(), self.drift)
         image = np.empty((camera.height, camera.width, 3), np.uint8)
         ids = np.empty((camera.height, camera.width), np.int32)
         visible = np.zeros(num_objects, np.int64)

@@ -1,73 +1,55 @@
 """From the z-buffer to colours: one pass over the pixels of a view, compiled by numba.
 
 A pixel shows, in this order, the triangle in front, the ground (the plane z = 0), or the sky. All positions are in the
-view's working frame: global axes, metres, shifted so that the rig is near the origin (small numbers, and no
-catastrophic cancellation).
+view's working frame: global axes, metres, shifted so that the rig is near the origin (small numbers, no
+cancellation). Colours are BGR, 1 is the image's white.
 """
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from .ground import CURB_SOFTNESS, LEVELS, sample_ground
-from .meshes import FACADE, FOLIAGE, GLASS, LAMP, PAINT
+from .meshes import FACADE, FOLIAGE, GLASS, LAMP, MATTE, PAINT
 from .noise import TILE
+from .sky import SKY_STEP
 
-SKY_STEP = 4  # the sky is computed for every 4th pixel and interpolated
 EDGE_SLOPE = 2.0 / (CURB_SOFTNESS * np.sqrt(2 * np.pi))  # 1/m, of the blurred drivable area across its edge
 CURB_WIDTH = 0.16  # metres
 FAR = 3000.0  # metres: beyond, the ground is the horizon
+ROAD_ONLY = 255 << 16  # a texel of drivable area without paint
+MASK = TILE - 1
 
 
-@njit(cache=True)
-def paint_sky(sky, rays, lighting, clouds, drift):
-    """Fill ``sky`` (h, w, 3) float32, BGR 0..1, sampled every SKY_STEP pixels from the image's upper left corner.
+class RowSampling(NamedTuple):
+    """How one row of the image looks up the ground's texture."""
 
-    Args:
-        sky: Filled.
-        rays: (3, 3) float64; ``rays @ [u, v, 1]`` is the direction of the pixel coordinate (u, v) in global axes.
-        lighting (Lighting): The light.
-        clouds: (TILE, TILE) float32, rank noise 0..1.
-        drift: (2,) float64, shift of the clouds in tiles.
-    """
-    height, width, _ = sky.shape
-    sun = lighting.to_sun
-    cover = lighting.cloudiness
-    for i in range(height):
-        for j in range(width):
-            u, v = j * SKY_STEP, i * SKY_STEP
-            x = rays[0, 0] * u + rays[0, 1] * v + rays[0, 2]
-            y = rays[1, 0] * u + rays[1, 1] * v + rays[1, 2]
-            z = rays[2, 0] * u + rays[2, 1] * v + rays[2, 2]
-            scale = 1.0 / np.sqrt(x * x + y * y + z * z)
-            x, y, z = x * scale, y * scale, z * scale
-            up = max(0.0, z)
-            t = 1 - (1 - up)**4
-            toward = max(0.0, x * sun[0] + y * sun[1] + z * sun[2])
-            toward = toward**8
-            halo = (0.30 * toward + 0.5 * toward**12) * (1 - cover) * (1 - lighting.night)
-            amount = 0.0
-            if z > 0.01:  # clouds lie on a plane above, bent down a little towards the horizon
-                flat = 0.35 / (z + 0.06)
-                a = (x * flat + drift[0]) * TILE * 0.4
-                b = (y * flat + drift[1]) * TILE * 0.4
-                a0, b0 = int(np.floor(a)), int(np.floor(b))
-                da, db = a - a0, b - b0
-                n = ((clouds[b0 % TILE, a0 % TILE] * (1 - da) + clouds[b0 % TILE, (a0 + 1) % TILE] * da) * (1 - db)
-                     + (clouds[(b0 + 1) % TILE, a0 % TILE] * (1 - da)
-                        + clouds[(b0 + 1) % TILE, (a0 + 1) % TILE] * da) * db)
-                amount = min(1.0, max(0.0, (n - (0.72 - 0.6 * cover)) * 3.0))
-                amount *= min(1.0, z * 6) * (0.55 + 0.35 * cover)
-                shade = 1.0 - 0.22 * cover * min(1.0, max(0.0, (n - 0.5) * 2))
-            else:
-                shade = 1.0
-            for c in range(3):
-                value = lighting.horizon[c] + t * (lighting.zenith[c] - lighting.horizon[c])
-                value += amount * (lighting.cloud[c] * shade - value)
-                sky[i, j, c] = value + halo * (0.75, 0.9, 1.0)[c]
+    map_x: float  # the texture's corner in the working frame, metres
+    map_y: float
+    offset: int  # of the level for single taps
+    height: int
+    width: int
+    scale: float  # texels a metre
+    whole_offset: int  # of a level so coarse that one look covers the pixel
+    whole_height: int
+    whole_width: int
+    whole_scale: float
+    taps: int  # along the line of sight, where a pixel is much longer than wide
+    along: float  # metres that a pixel spans along the line of sight
+    crisp: float  # how much the coverage of paint is sharpened
+    edge: float  # the same for the road's edge
+    grit: float  # weight of fine noise: fades out where pixels are larger than its grain
+    patches: float  # weight of coarse noise
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy', inline='always')
+def _unit(value):
+    return min(1.0, max(0.0, value))
+
+
+@njit(cache=True, error_model='numpy', inline='always')
 def _hash(a, b, c):
     """A pseudo-random number 0..1 of three integers."""
     n = (a * 73856093) ^ (b * 19349663) ^ (c * 83492791)
@@ -75,7 +57,225 @@ def _hash(a, b, c):
     return ((n ^ (n >> 16)) & 0xffff) / 65535.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy', inline='always')
+def _facade(blue, green, red, p, q, spread, tint, night, horizon0, horizon1, horizon2):
+    """Windows in a 3 m by 3.2 m grid over a wall; blurred to their mean where they get smaller than pixels."""
+    a, b = p * (1 / 3.0), q * (1 / 3.2)
+    fa, fb = np.floor(a), np.floor(b)
+    soft = 1 / (0.1 * min(1.0, max(0.08, spread)))
+    pane = _unit((0.32 - abs(a - fa - 0.5)) * soft + 0.5) * _unit((0.30 - abs(b - fb - 0.52)) * soft + 0.5)
+    blur = _unit((spread - 0.35) * 1.2)
+    pane += blur * (0.38 - pane)
+    random = _hash(int(fa), int(fb), tint)
+    lit = night if random < 0.35 else 0.0
+    lit += blur * (0.35 * night - lit)
+    dim = 1 - 0.72 * pane
+    mirror = pane * (1 - lit) * (0.22 + 0.35 * random)
+    glow = 0.8 * pane * lit
+    blue, green, red = blue * dim, green * dim, red * dim
+    return (blue + mirror * (horizon0 - blue) + glow * (0.50 - blue),
+            green + mirror * (horizon1 - green) + glow * (0.78 - green),
+            red + mirror * (horizon2 - red) + glow * (0.95 - red))
+
+
+@njit(cache=True, error_model='numpy')
+def _surface_run(line, start, stop, v, gradients, looks, s, inv_depth, rays_u, ray_v, surface, fade, sun, ambient,
+                 horizon, night):
+    """Colour the pixels start..stop-1 of a row, which all show the screen triangle ``s``, into ``line`` (3 W,)."""
+    x0, y0 = gradients[s, 0], gradients[s, 1]
+    dv = v - y0
+    direct0, direct_u = gradients[s, 5] + gradients[s, 7] * dv, gradients[s, 6]
+    around0, around_u = gradients[s, 8] + gradients[s, 10] * dv, gradients[s, 9]
+    p0, p_u = gradients[s, 11] + gradients[s, 13] * dv, gradients[s, 12]
+    q0, q_u = gradients[s, 14] + gradients[s, 16] * dv, gradients[s, 15]
+    material = int(looks[s, 3])
+    look0, look1, look2 = float(looks[s, 0]), float(looks[s, 1]), float(looks[s, 2])
+    sun0, sun1, sun2 = sun[0], sun[1], sun[2]
+    ambient0, ambient1, ambient2 = ambient[0], ambient[1], ambient[2]
+    horizon0, horizon1, horizon2 = horizon[0], horizon[1], horizon[2]
+    rays_x, rays_y, rays_z = rays_u[0], rays_u[1], rays_u[2]
+    base_x, base_y, base_z = ray_v[0], ray_v[1], ray_v[2]
+    tint = int(look0 * 9973)
+    lamp = 0.25 + 0.75 * night
+    for j in range(start, stop):
+        u = j + 0.5
+        du = u - x0
+        depth = 1.0 / inv_depth[j]
+        rx, ry, rz = rays_x * u + base_x, rays_y * u + base_y, rays_z * u + base_z
+        distance = depth * np.sqrt(rx * rx + ry * ry + rz * rz)
+        direct = min(1.2, max(0.0, (direct0 + direct_u * du) * depth))
+        around = min(2.5, max(0.0, (around0 + around_u * du) * depth))
+        blue = look0 * (around * ambient0 + direct * sun0)
+        green = look1 * (around * ambient1 + direct * sun1)
+        red = look2 * (around * ambient2 + direct * sun2)
+        if material != MATTE:
+            p, q = (p0 + p_u * du) * depth, (q0 + q_u * du) * depth
+            if material == PAINT or material == GLASS:
+                mirror, glint = min(0.9, max(0.0, p)), min(0.8, max(0.0, q))
+                blue += mirror * (horizon0 - blue) + glint * sun0
+                green += mirror * (horizon1 - green) + glint * sun1
+                red += mirror * (horizon2 - red) + glint * sun2
+            elif material == LAMP:
+                blue += lamp * (look0 - blue)
+                green += lamp * (look1 - green)
+                red += lamp * (look2 - red)
+            elif material == FACADE:
+                blue, green, red = _facade(blue, green, red, p, q, distance * 0.0011, tint, night, horizon0, horizon1,
+                                           horizon2)
+            elif material == FOLIAGE:
+                fine = 0.34 * max(0.0, 1 - depth * 0.012)
+                factor = max(0.35, 1 + fine * surface[int(np.floor(q * 24)) & MASK, int(np.floor(p * 24)) & MASK]
+                             + 0.22 * surface[int(np.floor(q * 5)) & MASK, int(np.floor(p * 5)) & MASK])
+                blue, green, red = blue * factor, green * factor, red * factor
+        clear = fade[min(1023, int(distance))]
+        line[3 * j] = horizon0 + clear * (blue - horizon0)
+        line[3 * j + 1] = horizon1 + clear * (green - horizon1)
+        line[3 * j + 2] = horizon2 + clear * (red - horizon2)
+
+
+@njit(cache=True, error_model='numpy', inline='always')
+def _ground_light(shadow_map, origin_x, origin_y, scale, x, y):
+    """What is missing of the direct and the ambient light at (x, y), and the lamps' light; each 0..1."""
+    size = shadow_map.shape[0]
+    a = (x - origin_x) * scale - 0.5
+    b = (y - origin_y) * scale - 0.5
+    if not (a >= 0 and b >= 0 and a < size - 1 and b < size - 1):
+        return 0.0, 0.0, 0.0
+    a0, b0 = int(a), int(b)
+    s00, s01 = shadow_map[b0, a0], shadow_map[b0, a0 + 1]
+    s10, s11 = shadow_map[b0 + 1, a0], shadow_map[b0 + 1, a0 + 1]
+    if s00 == s01 and s10 == s11 and s00 == s10:
+        if s00 == 0:
+            return 0.0, 0.0, 0.0
+        return (s00 & 255) * (1 / 255.0), (s00 >> 8 & 255) * (1 / 255.0), (s00 >> 16 & 255) * (1 / 255.0)
+    da, db = (a - a0) * (1 / 255.0), b - b0
+    w00, w01, w10, w11 = (1 / 255.0 - da) * (1 - db), da * (1 - db), (1 / 255.0 - da) * db, da * db
+    return (w00 * (s00 & 255) + w01 * (s01 & 255) + w10 * (s10 & 255) + w11 * (s11 & 255),
+            w00 * (s00 >> 8 & 255) + w01 * (s01 >> 8 & 255) + w10 * (s10 >> 8 & 255) + w11 * (s11 >> 8 & 255),
+            w00 * (s00 >> 16 & 255) + w01 * (s01 >> 16 & 255) + w10 * (s10 >> 16 & 255) + w11 * (s11 >> 16 & 255))
+
+
+@njit(cache=True, error_model='numpy')
+def _sky_run(line, start, stop, sky_row):
+    """Interpolate the sky along the pixels start..stop-1 of a row."""
+    for j in range(start, stop):
+        at = (j + 0.5) * (1.0 / SKY_STEP)
+        k = int(at)
+        part = at - k
+        for c in range(3):
+            line[3 * j + c] = sky_row[k, c] + part * (sky_row[k + 1, c] - sky_row[k, c])
+
+
+@njit(cache=True, error_model='numpy')
+def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_map, surface, fade, palette, horizon,
+                lamp, ambient, sun, wet):
+    """Colour the pixels start..stop-1 of a row, which all show the ground, into ``line`` (3 W,).
+
+    ``view`` (RowSampling) tells how the texture is sampled in this row, ``spot`` holds x, y of the shadow map's corner
+    and its texels a metre; ``ambient`` and ``sun`` are the light on open ground.
+    """
+    eye_x, eye_y, eye_z = eye[0], eye[1], eye[2]
+    rays_x, rays_y, rays_z = rays[0, 0], rays[1, 0], rays[2, 0]
+    rays_vx, rays_vy, rays_vz = rays[0, 1], rays[1, 1], rays[2, 1]
+    base_x, base_y, base_z = ray_v[0], ray_v[1], ray_v[2]
+    map_x, map_y = view.map_x, view.map_y
+    offset, level_height, level_width, scale = view.offset, view.height, view.width, view.scale
+    whole_offset, whole_height, whole_width = view.whole_offset, view.whole_height, view.whole_width
+    whole_scale, taps, along = view.whole_scale, view.taps, view.along
+    shadow_x, shadow_y, shadow_scale = spot[0], spot[1], spot[2]
+    crisp, edge, grit, patches = view.crisp, view.edge, view.grit, view.patches
+    asphalt0, asphalt1, asphalt2 = palette[0, 0], palette[0, 1], palette[0, 2]
+    sidewalk0, sidewalk1, sidewalk2 = palette[1, 0], palette[1, 1], palette[1, 2]
+    open0, open1, open2 = palette[2, 0], palette[2, 1], palette[2, 2]
+    curb0, curb1, curb2 = palette[3, 0], palette[3, 1], palette[3, 2]
+    horizon0, horizon1, horizon2 = horizon[0], horizon[1], horizon[2]
+    lamp0, lamp1, lamp2 = lamp[0], lamp[1], lamp[2]
+    ambient0, ambient1, ambient2 = ambient[0], ambient[1], ambient[2]
+    sun0, sun1, sun2 = sun[0], sun[1], sun[2]
+    for j in range(start, stop):
+        u = j + 0.5
+        rx, ry, rz = rays_x * u + base_x, rays_y * u + base_y, rays_z * u + base_z
+        norm = np.sqrt(rx * rx + ry * ry + rz * rz)
+        depth = -eye_z / rz
+        x, y = eye_x + rx * depth, eye_y + ry * depth
+        # One look at a level so coarse that it covers the pixel whole: most places are uniform.
+        uniform, texel, white, yellow, road, walk = sample_ground(
+            texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
+        if uniform:
+            white, yellow = float(texel & 255), float(texel >> 8 & 255)
+            road, walk = float(texel >> 16 & 255), float(texel >> 24)
+        elif taps > 1:
+            slope = rays_vz / rz
+            px, py = depth * (rays_vx - rx * slope), depth * (rays_vy - ry * slope)
+            total0, total1, total2, total3 = 0.0, 0.0, 0.0, 0.0
+            for tap in range(taps):
+                s = (tap + 0.5) / taps - 0.5
+                flat, word, add0, add1, add2, add3 = sample_ground(
+                    texels, offset, level_height, level_width, scale, map_x, map_y, x + s * px, y + s * py)
+                if flat:
+                    add0, add1 = float(word & 255), float(word >> 8 & 255)
+                    add2, add3 = float(word >> 16 & 255), float(word >> 24)
+                total0 += add0
+                total1 += add1
+                total2 += add2
+                total3 += add3
+            white, yellow, road, walk = total0 / taps, total1 / taps, total2 / taps, total3 / taps
+        coarse = patches * surface[int(np.floor(y * 3.1)) & MASK, int(np.floor(x * 3.1)) & MASK]
+        if grit > 0:
+            coarse += 0.12 * grit * surface[int(np.floor(y * 53.0)) & MASK, int(np.floor(x * 53.0)) & MASK]
+        if uniform and texel == ROAD_ONLY:
+            factor = 1.0 + coarse
+            road = 1.0
+            blue, green, red = asphalt0 * factor, asphalt1 * factor, asphalt2 * factor
+        else:
+            white = _unit((white * (1 / 255.0) - 0.5) * crisp + 0.5)
+            yellow = _unit((yellow * (1 / 255.0) - 0.5) * crisp + 0.5)
+            outer = _unit((road * (1 / 255.0) - 0.5 + EDGE_SLOPE * CURB_WIDTH) * edge + 0.5)
+            road = _unit((road * (1 / 255.0) - 0.5) * edge + 0.5)
+            walk = _unit((walk * (1 / 255.0) - 0.5) * crisp + 0.5)
+            curb = outer - road
+            joint = 1 + 0.4 * coarse
+            if walk > 0.5 and along < 0.25 and (x - 1.6 * np.floor(x / 1.6) < 0.03
+                                                or y - 1.6 * np.floor(y / 1.6) < 0.03):
+                joint *= 0.86
+            lawn, worn, rough, paint = 1 + 2.5 * coarse, 1 + coarse, 1 + 0.4 * coarse, 1 + 0.8 * coarse
+            blue = open0 * lawn
+            green = open1 * lawn
+            red = open2 * lawn
+            blue += walk * (sidewalk0 * joint - blue)
+            green += walk * (sidewalk1 * joint - green)
+            red += walk * (sidewalk2 * joint - red)
+            blue += curb * (curb0 * rough - blue)
+            green += curb * (curb1 * rough - green)
+            red += curb * (curb2 * rough - red)
+            blue += road * (asphalt0 * worn - blue)
+            green += road * (asphalt1 * worn - green)
+            red += road * (asphalt2 * worn - red)
+            blue += yellow * (0.16 * paint - blue)
+            green += yellow * (0.58 * paint - green)
+            red += yellow * (0.80 * paint - red)
+            blue += white * (0.84 * paint - blue)
+            green += white * (0.84 * paint - green)
+            red += white * (0.84 * paint - red)
+        shadow, occluded, pool = _ground_light(shadow_map, shadow_x, shadow_y, shadow_scale, x, y)
+        direct, around = 1 - shadow, 1 - occluded
+        blue *= around * ambient0 + direct * sun0 + pool * lamp0
+        green *= around * ambient1 + direct * sun1 + pool * lamp1
+        red *= around * ambient2 + direct * sun2 + pool * lamp2
+        if wet > 0:
+            grazing = 1 + rz / norm
+            grazing = grazing * grazing * grazing
+            sheen = wet * (0.04 + 0.55 * grazing * grazing) * (0.4 + 0.6 * road)
+            blue += sheen * (0.9 * horizon0 - blue)
+            green += sheen * (0.9 * horizon1 - green)
+            red += sheen * (0.9 * horizon2 - red)
+        clear = fade[min(1023, int(depth * norm))]
+        line[3 * j] = horizon0 + clear * (blue - horizon0)
+        line[3 * j + 1] = horizon1 + clear * (green - horizon1)
+        line[3 * j + 2] = horizon2 + clear * (red - horizon2)
+
+
+@njit(cache=True, error_model='numpy')
 def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_map, shadow_origin, lighting, palette,
           sky, surface, bank, rows, develop):
     """Colour every pixel.
@@ -89,7 +289,7 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         rays: (3, 3) float64; ``rays @ [u, v, 1]`` is the ray of depth 1 through (u, v), in the working frame.
         eye: (3,) float64, the camera in the working frame.
         texture (GroundTexture): The painted ground, its origin in the working frame.
-        shadow_map: (S, S, 3) uint8: direct light taken away, ambient light taken away, lamp light; of the ground.
+        shadow_map: (S, S) uint32 from `shadows.cast_shadows`.
         shadow_origin: (3,) float64, x, y of its first texel's corner, texel size in metres.
         lighting (Lighting): The light.
         palette: (4, 3) float64, BGR albedo of asphalt, sidewalk, open ground, kerb.
@@ -99,185 +299,115 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         rows: (H,) int64, where each row's noise starts in the bank.
         develop: (5,) float64: gain of B, G, R; vignette at the corner; noise in grey levels.
     """
-    inv_depth, triangle, _, gradients, looks, owner = buffers
+    inv_depth, triangle, gradients, looks, owner = (buffers.inv_depth, buffers.triangle, buffers.gradients,
+                                                    buffers.looks, buffers.owner)
     height, width, _ = image.shape
     sun, ambient, horizon, lamp = lighting.sun, lighting.ambient, lighting.horizon, lighting.lamp
-    sun_up = lighting.to_sun[2]
-    wet, night = lighting.wetness, lighting.night
+    wet = lighting.wetness
+    ray_v = np.empty(3)
+    map_x, map_y = texture.origin[0], texture.origin[1]
+    spot = np.array([shadow_origin[0], shadow_origin[1], 1.0 / shadow_origin[2]])
+    texels, levels, texture_origin = texture.texels, texture.levels, texture.origin
+    horizon_z = -eye[2] / FAR if eye[2] > 0 else -np.inf  # rays with a lower z meet the ground
+    dark = 1.0 - 0.42 * wet
     fade = np.empty(1024)  # what gets through the haze, by metres
     for k in range(1024):
         fade[k] = np.exp(-lighting.haze * k)
-    color = np.empty(3)
-    cover = np.empty(4)
-    grain = develop[4] / 32.0
+    open_sun, open_ambient = np.empty(3), np.empty(3)
+    for c in range(3):
+        open_sun[c] = lighting.to_sun[2] * sun[c] * dark
+        open_ambient[c] = ambient[c] * dark
+    # Development: gain, vignette, noise; whole rows at a time, as 3 W numbers.
+    line = np.empty(3 * width, np.float32)
+    sky_row = np.empty((sky.shape[1], 3))
+    channel = np.empty(3 * width, np.float32)
+    falloff = np.empty(3 * width, np.float32)
     corner = 0.25 * (width * width + height * height)
-    dark = 1.0 - 0.42 * wet
-    size = shadow_map.shape[0]
+    for k in range(3 * width):
+        channel[k] = 255.0 * develop[k % 3]
+        falloff[k] = 1 - develop[3] * (k // 3 + 0.5 - 0.5 * width)**2 / corner
+    grain = np.float32(develop[4] / 32.0)
+    half, full = np.float32(0.5), np.float32(255.0)
     for i in range(height):
         v = i + 0.5
-        # Sky row.
-        s_row = v / SKY_STEP
-        s_i = int(s_row)
-        s_v = s_row - s_i
-        # Ground sampling of this row, from its middle: depth is the same along a row unless the camera is rolled.
-        middle_x = rays[0, 0] * 0.5 * width + rays[0, 1] * v + rays[0, 2]
-        middle_y = rays[1, 0] * 0.5 * width + rays[1, 1] * v + rays[1, 2]
-        middle_z = rays[2, 0] * 0.5 * width + rays[2, 1] * v + rays[2, 2]
-        taps, level, across, along = 1, 0, 1.0, 1.0
+        base_x = rays[0, 1] * v + rays[0, 2]
+        base_y = rays[1, 1] * v + rays[1, 2]
+        base_z = rays[2, 1] * v + rays[2, 2]
+        # The sky between its samples above and below.
+        sky_at = int(v / SKY_STEP)
+        part = v / SKY_STEP - sky_at
+        for k in range(sky.shape[1]):
+            for c in range(3):
+                sky_row[k, c] = sky[sky_at, k, c] + part * (sky[sky_at + 1, k, c] - sky[sky_at, k, c])
+        # How the ground is sampled in this row, from its middle: the texture's level, and taps along the line of sight.
+        taps, level, whole, across, along = 1, 0, 0, 1.0, 1.0
+        middle = 0.5 * width
+        middle_z = rays[2, 0] * middle + base_z
         if middle_z < 0:
             d = -eye[2] / middle_z
             across = d * np.sqrt(rays[0, 0]**2 + rays[1, 0]**2)
             slope = rays[2, 1] / middle_z
-            along = d * np.sqrt((rays[0, 1] - middle_x * slope)**2 + (rays[1, 1] - middle_y * slope)**2)
-            taps = int(min(4.0, max(1.0, np.ceil(along / max(across, 0.5 * texture.origin[2])))))
-            foot = max(across, along / taps) / texture.origin[2]
+            along = d * np.sqrt((rays[0, 1] - (rays[0, 0] * middle + base_x) * slope)**2
+                                + (rays[1, 1] - (rays[1, 0] * middle + base_y) * slope)**2)
+            taps = int(min(4.0, max(1.0, np.ceil(along / max(across, 0.5 * texture_origin[2])))))
+            foot = max(across, along / taps) / texture_origin[2]
             level = int(min(LEVELS - 1.0, max(0.0, np.floor(np.log2(max(foot, 1e-3)) + 0.5))))
-        foot = max(across, along / taps)
-        crisp = max(1.0, texture.origin[2] * (1 << level) / max(foot, 0.012))
-        edge = max(1.0, 1.0 / (EDGE_SLOPE * max(foot, 0.012)))
-        noise_at = rows[i]
-        for j in range(width):
-            u = j + 0.5
-            rx = rays[0, 0] * u + rays[0, 1] * v + rays[0, 2]
-            ry = rays[1, 0] * u + rays[1, 1] * v + rays[1, 2]
-            rz = rays[2, 0] * u + rays[2, 1] * v + rays[2, 2]
-            norm = np.sqrt(rx * rx + ry * ry + rz * rz)
+        whole = level
+        if taps > 1:
+            whole = int(min(LEVELS - 1.0, max(float(level), np.ceil(np.log2(along / texture_origin[2])))))
+        offset, level_height, level_width = levels[level, 0], levels[level, 1], levels[level, 2]
+        whole_offset, whole_height, whole_width = levels[whole, 0], levels[whole, 1], levels[whole, 2]
+        scale = 1.0 / (texture_origin[2] * (1 << level))
+        whole_scale = 1.0 / (texture_origin[2] * (1 << whole))
+        foot = max(0.012, max(across, along / taps))
+        crisp = max(1.0, texture_origin[2] * (1 << level) / foot)
+        edge = max(1.0, 1.0 / (EDGE_SLOPE * foot))
+        view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height, whole_width,
+                           whole_scale, taps, along, crisp, edge, max(0.0, 1 - along / 0.12),
+                           0.10 * min(1.0, 0.25 / max(along, 0.25)))
+        ray_v[0], ray_v[1], ray_v[2] = base_x, base_y, base_z
+        j = 0
+        while j < width:
             index = triangle[i, j]
-            depth = FAR
-            is_sky = False
-            instance = 0
-            if index >= 0:
-                g = gradients[index]
-                depth = 1.0 / inv_depth[i, j]
-                du, dv = u - g[0], v - g[1]
-                direct = min(1.2, max(0.0, (g[5] + g[6] * du + g[7] * dv) * depth))
-                around = min(2.5, max(0.0, (g[8] + g[9] * du + g[10] * dv) * depth))
-                p = (g[11] + g[12] * du + g[13] * dv) * depth
-                q = (g[14] + g[15] * du + g[16] * dv) * depth
-                material = int(looks[index, 3])
+            if index >= 0:  # a run of pixels that show the same triangle
+                start = j
+                while j < width and triangle[i, j] == index:
+                    j += 1
                 own = owner[index]
                 if own >= 0:
-                    visible[own] += 1
-                    instance = instances[own]
-                factor = 1.0
-                glow = 0.0
-                mirror = 0.0
-                glint = 0.0
-                if material == PAINT or material == GLASS:
-                    mirror = min(0.9, max(0.0, p))
-                    glint = min(0.8, max(0.0, q))
-                elif material == LAMP:
-                    glow = 0.25 + 0.75 * night
-                elif material == FACADE:
-                    # Windows in a 3 m by 3.2 m grid; blurred to their mean where they get smaller than pixels.
-                    a, b = p / 3.0, q / 3.2
-                    ca, cb = int(np.floor(a)), int(np.floor(b))
-                    fa, fb = a - ca, b - cb
-                    spread = depth * norm * 0.0011
-                    soft = min(1.0, max(0.08, spread))
-                    wa = min(1.0, max(0.0, (0.32 - abs(fa - 0.5)) / (0.1 * soft) + 0.5))
-                    wb = min(1.0, max(0.0, (0.30 - abs(fb - 0.52)) / (0.1 * soft) + 0.5))
-                    pane = wa * wb
-                    blur = min(1.0, max(0.0, (spread - 0.35) * 1.2))
-                    pane += blur * (0.38 - pane)
-                    random = _hash(ca, cb, own + int(looks[index, 0] * 9973))
-                    lit = night * (1.0 if random < 0.35 else 0.0)
-                    lit += blur * (0.35 * night - lit)
-                    glow = 0.8 * pane * lit
-                    mirror = pane * (1 - lit) * (0.22 + 0.35 * random)
-                    factor = 1 - 0.72 * pane
-                    if fb < 0.05:
-                        factor *= 0.9
-                elif material == FOLIAGE:
-                    fine = max(0.0, 1 - depth * 0.012)
-                    n = surface[int(np.floor(q * 24)) % TILE, int(np.floor(p * 24)) % TILE]
-                    n2 = surface[int(np.floor(q * 5)) % TILE, int(np.floor(p * 5)) % TILE]
-                    factor = max(0.35, 1 + 0.34 * n * fine + 0.22 * n2)
-                for c in range(3):
-                    albedo = looks[index, c] * factor
-                    value = albedo * (around * ambient[c] + direct * sun[c])
-                    value += mirror * (horizon[c] - value) + glint * sun[c]
-                    if glow > 0:
-                        shine = looks[index, c] if material == LAMP else (0.50, 0.78, 0.95)[c]
-                        value += glow * (shine - value)
-                    color[c] = value
-            elif rz < -1e-6 and eye[2] > 0 and -eye[2] / rz < FAR:
-                depth = -eye[2] / rz
-                x, y = eye[0] + rx * depth, eye[1] + ry * depth
-                slope = rz and rays[2, 1] / rz
-                px = depth * (rays[0, 1] - rx * slope)
-                py = depth * (rays[1, 1] - ry * slope)
-                cover[:] = 0.0
-                if taps == 1:
-                    sample_ground(texture.texels, texture.levels, texture.origin, x, y, level, cover)
+                    visible[own] += j - start
+                    for k in range(start, j):
+                        ids[i, k] = instances[own]
                 else:
-                    for tap in range(taps):
-                        s = (tap + 0.5) / taps - 0.5
-                        sample_ground(texture.texels, texture.levels, texture.origin, x + s * px, y + s * py, level,
-                                      cover)
-                    for k in range(4):
-                        cover[k] /= taps
-                white = min(1.0, max(0.0, (cover[0] - 0.5) * crisp + 0.5))
-                yellow = min(1.0, max(0.0, (cover[1] - 0.5) * crisp + 0.5))
-                road = min(1.0, max(0.0, (cover[2] - 0.5) * edge + 0.5))
-                curb = min(1.0, max(0.0, (cover[2] - 0.5 + EDGE_SLOPE * CURB_WIDTH) * edge + 0.5)) - road
-                walk = min(1.0, max(0.0, (cover[3] - 0.5) * crisp + 0.5)) * (1 - road)
-                # Noise at two scales; the fine one fades out where pixels are larger than its grain.
-                coarse = surface[int(np.floor(y * 3.1)) % TILE, int(np.floor(x * 3.1)) % TILE]
-                fine = 0.0
-                if along < 0.12:
-                    fine = (1 - along / 0.12) * surface[int(np.floor(y * 53.0)) % TILE, int(np.floor(x * 53.0)) % TILE]
-                coarse *= min(1.0, 0.25 / max(along, 0.25))
-                # Light on the ground.
-                direct, around, pool = 1.0, 1.0, 0.0
-                a = (x - shadow_origin[0]) / shadow_origin[2] - 0.5
-                b = (y - shadow_origin[1]) / shadow_origin[2] - 0.5
-                if a >= 0 and b >= 0 and a < size - 1 and b < size - 1:
-                    a0, b0 = int(a), int(b)
-                    da, db = a - a0, b - b0
-                    w00, w01, w10, w11 = (1 - da) * (1 - db), da * (1 - db), (1 - da) * db, da * db
-                    direct -= (w00 * shadow_map[b0, a0, 0] + w01 * shadow_map[b0, a0 + 1, 0]
-                               + w10 * shadow_map[b0 + 1, a0, 0] + w11 * shadow_map[b0 + 1, a0 + 1, 0]) / 255.0
-                    around -= (w00 * shadow_map[b0, a0, 1] + w01 * shadow_map[b0, a0 + 1, 1]
-                               + w10 * shadow_map[b0 + 1, a0, 1] + w11 * shadow_map[b0 + 1, a0 + 1, 1]) / 255.0
-                    if night > 0:
-                        pool = (w00 * shadow_map[b0, a0, 2] + w01 * shadow_map[b0, a0 + 1, 2]
-                                + w10 * shadow_map[b0 + 1, a0, 2] + w11 * shadow_map[b0 + 1, a0 + 1, 2]) / 255.0
-                worn = max(0.0, 1.0 + 0.10 * coarse + 0.12 * fine)
-                joint = 1.0
-                if walk > 0.5 and along < 0.25:
-                    if (x - 1.6 * np.floor(x / 1.6)) < 0.03 or (y - 1.6 * np.floor(y / 1.6)) < 0.03:
-                        joint = 0.86
-                sheen = 0.0
-                if wet > 0:
-                    grazing = 1 + rz / norm
-                    sheen = wet * (0.04 + 0.55 * grazing**6) * (0.4 + 0.6 * road)
-                lawn = 1.0 + 0.25 * coarse + 0.3 * fine
-                for c in range(3):
-                    albedo = palette[2, c] * lawn
-                    albedo += walk * (palette[1, c] * joint * (1 + 0.04 * coarse + 0.05 * fine) - albedo)
-                    albedo += curb * (palette[3, c] * (1 + 0.05 * fine) - albedo)
-                    albedo += road * (palette[0, c] * worn - albedo)
-                    albedo += yellow * ((0.16, 0.58, 0.80)[c] * (1 + 0.10 * coarse + 0.08 * fine) - albedo)
-                    albedo += white * (0.84 * (1 + 0.10 * coarse + 0.08 * fine) - albedo)
-                    value = albedo * dark * (around * ambient[c] + direct * sun_up * sun[c] + pool * lamp[c])
-                    color[c] = value + sheen * (0.9 * horizon[c] - value)
-            else:
-                is_sky = True
-                s_col = u / SKY_STEP
-                s_j = int(s_col)
-                s_u = s_col - s_j
-                for c in range(3):
-                    upper = sky[s_i, s_j, c] + s_u * (sky[s_i, s_j + 1, c] - sky[s_i, s_j, c])
-                    lower = sky[s_i + 1, s_j, c] + s_u * (sky[s_i + 1, s_j + 1, c] - sky[s_i + 1, s_j, c])
-                    color[c] = upper + s_v * (lower - upper)
-            if not is_sky:
-                clear = fade[min(1023, int(depth * norm))]
-                for c in range(3):
-                    color[c] = horizon[c] + clear * (color[c] - horizon[c])
-            du, dv = u - 0.5 * width, v - 0.5 * height
-            gain = 255.0 * (1 - develop[3] * (du * du + dv * dv) / corner)
-            for c in range(3):
-                value = color[c] * gain * develop[c] + grain * bank[noise_at + 3 * j + c] + 0.5
-                image[i, j, c] = np.uint8(min(255.0, max(0.0, value)))
-            ids[i, j] = instance
+                    for k in range(start, j):
+                        ids[i, k] = 0
+                _surface_run(line, start, j, v, gradients, looks, index, inv_depth[i], rays[:, 0], ray_v, surface, fade,
+                             sun, ambient, horizon, lighting.night)
+                continue
+            start = j
+            while j < width and triangle[i, j] < 0:
+                ids[i, j] = 0
+                j += 1
+            # Above and below the horizon; at most two runs, since a row crosses the horizon once.
+            below_first = rays[2, 0] * (start + 0.5) + base_z < horizon_z
+            below_last = rays[2, 0] * (j - 0.5) + base_z < horizon_z
+            turn = j
+            if below_first != below_last:
+                turn = start
+                while (rays[2, 0] * (turn + 0.5) + base_z < horizon_z) == below_first:
+                    turn += 1
+            for piece in range(2):
+                first, last = (start, turn) if piece == 0 else (turn, j)
+                if first == last:
+                    continue
+                if below_first if piece == 0 else below_last:
+                    _ground_run(line, first, last, rays, ray_v, eye, texels, view, spot, shadow_map, surface, fade, palette,
+                                horizon, lamp, open_ambient, open_sun, lighting.wetness)
+                else:
+                    _sky_run(line, first, last, sky_row)
+        lower = np.float32(develop[3] * (v - 0.5 * height)**2 / corner)
+        out = image[i].reshape(3 * width)
+        noise = bank[rows[i]:rows[i] + 3 * width]
+        for k in range(3 * width):
+            value = line[k] * channel[k] * (falloff[k] - lower) + grain * np.float32(noise[k]) + half
+            out[k] = np.uint8(np.int32(min(full, max(np.float32(0), value))))

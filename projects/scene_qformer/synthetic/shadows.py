@@ -13,7 +13,7 @@ TEXEL = 0.125  # metres
 MAX_LENGTH = 60.0  # metres, of a shadow
 
 
-@njit(cache=True)
+@njit(cache=True, error_model='numpy')
 def _cast(mask, geometry, dx, dy, origin_x, origin_y):
     """Project all triangles that face the sun onto the ground along (dx, dy, -1) and fill them in ``mask``."""
     size = mask.shape[0]
@@ -65,11 +65,11 @@ def cast_shadows(groups: list[Geometry], footprints: np.ndarray, lamps: np.ndarr
         center: (2,) x, y of the map's middle.
 
     Returns:
-        tuple: (SIZE, SIZE, 3) uint8 with the direct light and the ambient light that are missing and the lamp light, and
+        tuple: (SIZE, SIZE) uint32, from the lowest byte: direct light and ambient light that are missing, lamp light; and
         (3,) float64 with x, y of the map's first corner and the texel size.
     """
     origin = np.asarray(center, dtype=np.float64) - 0.5 * SIZE * TEXEL
-    result = np.zeros((SIZE, SIZE, 3), np.uint8)
+    result = np.zeros((SIZE, SIZE, 4), np.uint8)
     if lighting.cloudiness < 0.95 and lighting.night < 1:
         slope = lighting.to_sun[:2] / lighting.to_sun[2]
         mask = np.zeros((SIZE, SIZE), np.uint8)
@@ -84,7 +84,7 @@ def cast_shadows(groups: list[Geometry], footprints: np.ndarray, lamps: np.ndarr
         result[..., 1] = cv2.GaussianBlur(contact, (0, 0), 2.2)
     if lighting.night > 0 and len(lamps):
         result[..., 2] = _lamp_light(lamps, origin)
-    return result, np.array([origin[0], origin[1], TEXEL])
+    return result.view('<u4').astype(np.uint32, copy=False)[..., 0], np.array([origin[0], origin[1], TEXEL])
 
 
 def _lamp_light(lamps: np.ndarray, origin: np.ndarray) -> np.ndarray:
