@@ -1,26 +1,80 @@
-"""Which shape stands for which nuScenes category."""
+"""Which shape stands for which nuScenes category, and which for which kind of scenery."""
 from __future__ import annotations
+
+from typing import Callable
 
 import numpy as np
 
-from . import meshes as m
+from . import machine_shapes, people_shapes, roadside_shapes, scenery_shapes, vehicle_shapes
+from .meshes import Mesh, fit_to_box
+
+Size = tuple[float, float, float]  # width, length, height in metres, the devkit's order
+ObjectShape = Callable[[np.random.Generator, Size, str, float], Mesh]
+PropShape = Callable[[np.random.Generator, Size], Mesh]
 
 POSES = 8  # a gait is drawn in this many steps
 
+OBJECT_SHAPES: dict[str, ObjectShape] = {
+    'vehicle.car': vehicle_shapes.car,
+    'vehicle.emergency.police': vehicle_shapes.emergency,
+    'vehicle.emergency.ambulance': vehicle_shapes.emergency,
+    'vehicle.truck': vehicle_shapes.truck,
+    'vehicle.bus.rigid': vehicle_shapes.bus,
+    'vehicle.bus.bendy': vehicle_shapes.bus,
+    'vehicle.trailer': vehicle_shapes.trailer,
+    'vehicle.construction': machine_shapes.construction_vehicle,
+    'vehicle.bicycle': people_shapes.bicycle,
+    'vehicle.motorcycle': people_shapes.motorcycle,
+    'human.pedestrian.adult': people_shapes.pedestrian,
+    'human.pedestrian.child': people_shapes.pedestrian,
+    'human.pedestrian.construction_worker': people_shapes.construction_worker,
+    'human.pedestrian.police_officer': people_shapes.police_officer,
+    'human.pedestrian.personal_mobility': people_shapes.rolling_person,
+    'human.pedestrian.stroller': people_shapes.rolling_person,
+    'human.pedestrian.wheelchair': people_shapes.rolling_person,
+    'movable_object.trafficcone': roadside_shapes.traffic_cone,
+    'movable_object.barrier': roadside_shapes.barrier,
+    'movable_object.debris': roadside_shapes.clutter,
+    'movable_object.pushable_pullable': roadside_shapes.clutter,
+    'static_object.bicycle_rack': roadside_shapes.bicycle_rack,
+    'animal': people_shapes.animal,
+}
 
-def object_mesh(category: str, attribute: str, size: tuple[float, float, float], seed: int, phase: float = 0.0) -> m.Mesh:
-    """thin version"""
-    width, length, height = size
-    rng = np.random.default_rng(seed)
-    color = tuple(rng.uniform(0.1, 0.9, 3))
-    body = m.box((0, 0, -.1), (1, 1, .6), color, m.PAINT)
-    cabin = m.box((-.1, 0, .35), (.5, .9, .3), (.1, .1, .12), m.GLASS, top=(.7, .8))
-    lamps = m.box((.49, 0, 0), (.03, .8, .1), (1, 1, .8), m.LAMP)
-    rear = m.box((-.49, 0, 0), (.03, .8, .1), (.9, .1, .1), m.LAMP)
-    return m.fit_to_box(m.merge([body, cabin, lamps, rear]), length, width, height)
+PROP_SHAPES: dict[str, PropShape] = {
+    'building': scenery_shapes.building,
+    'tree': scenery_shapes.tree,
+    'pole': scenery_shapes.pole,
+    'wall': scenery_shapes.wall,
+}
 
 
-def prop_mesh(kind: str, size: tuple[float, float, float], seed: int) -> m.Mesh:
-    """thin version"""
-    width, length, height = size
-    return m.fit_to_box(m.box((0, 0, 0), (1, 1, 1), (.6, .5, .45)), length, width, height)
+def object_mesh(category: str, attribute: str, size: Size, seed: int, phase: float = 0.0) -> Mesh:
+    """The mesh of an annotated object; it touches all six sides of its box and leaves none.
+
+    Args:
+        category: Full nuScenes category.
+        attribute: nuScenes attribute, or ''. It decides whether people walk and whether cycles are ridden.
+        size: Width, length, height of the box in metres.
+        seed: Colours and variant.
+        phase: Gait, radians.
+
+    Raises:
+        KeyError: If no shape is known for the category.
+    """
+    if category not in OBJECT_SHAPES:
+        raise KeyError(f'no shape for category {category!r}; known are {sorted(OBJECT_SHAPES)}. '
+                       'Add one to OBJECT_SHAPES in synthetic/shapes.py.')
+    mesh = OBJECT_SHAPES[category](np.random.default_rng(seed), size, attribute, phase)
+    return fit_to_box(mesh, size[1], size[0], size[2])
+
+
+def prop_mesh(kind: str, size: Size, seed: int) -> Mesh:
+    """The mesh of a piece of scenery, likewise.
+
+    Raises:
+        KeyError: If no shape is known for the kind.
+    """
+    if kind not in PROP_SHAPES:
+        raise KeyError(f'no shape for scenery of kind {kind!r}; known are {sorted(PROP_SHAPES)}. '
+                       'Add one to PROP_SHAPES in synthetic/shapes.py.')
+    return fit_to_box(PROP_SHAPES[kind](np.random.default_rng(seed), size), size[1], size[0], size[2])
