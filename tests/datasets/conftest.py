@@ -1,5 +1,4 @@
 """Small nuScenes roots with their info files."""
-import os
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,6 @@ def small_root(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('small') / 'nuscenes'
     write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0553', 'scene-0103'))
     create_info_files(root, 'v1.0-mini')
-    return root
-
-
-@pytest.fixture(scope='session')
-def real_nuscenes_root() -> Path:
-    """A root with one real nuScenes scene, which cannot be part of the repository."""
-    default = Path(__file__).parents[3] / 'shared/nuscenes_real'
-    root = Path(os.environ.get('SCENE_QFORMER_REAL_NUSCENES', default))
-    if not (root / 'v1.0-trainval').is_dir():
-        pytest.skip(f'no real nuScenes scene at {root}; set SCENE_QFORMER_REAL_NUSCENES to a root that has one')
     return root
 
 

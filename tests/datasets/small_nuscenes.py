@@ -93,7 +93,7 @@ def write_small_nuscenes(root: Path, version: str, scenes: tuple[str, ...], samp
                     if last_lidar:
                         tables['sample_data'][-1]['prev'] = last_lidar
                     last_lidar = reading
-            for k, (category, attribute, size, position, velocity, points) in enumerate(OBJECTS):
+            for k, (_, attribute, size, position, velocity, points) in enumerate(OBJECTS):
                 shift = np.array([*velocity, 0.0]) * (time - start) / 1e6
                 add('sample_annotation', f'{token}-{k}', sample_token=token, instance_token=f'{scene}-{k}',
                     visibility_token='4', attribute_tokens=[f'attribute-{attribute}'] if attribute else [],

@@ -31,9 +31,9 @@ def test_reads_containers_and_arrays_of_any_protocol(tmp_path, protocol):
 def test_reads_what_either_numpy_wrote(tmp_path):
     """NumPy 2 says numpy._core where NumPy 1 said numpy.core."""
     content = pickle.dumps(dict(GOOD, array=np.arange(3)), protocol=2)
-    for old, new in ((b'numpy._core', b'numpy.core'), (b'numpy.core', b'numpy._core')):
+    for name in (b'numpy.core', b'numpy._core'):
         path = tmp_path / 'i.pkl'
-        path.write_bytes(content.replace(b'numpy._core', b'numpy.core').replace(b'numpy.core', new))
+        path.write_bytes(content.replace(b'numpy._core', b'numpy.core').replace(b'numpy.core', name))
         assert load_info_file(path)['array'].tolist() == [0, 1, 2]
 
 
@@ -51,8 +51,8 @@ def test_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / 'attacked').exists()
 
 
-@pytest.mark.parametrize('module, name', [('builtins', 'eval'), ('numpy', 'load'), ('numpy.core.multiarray', 'fromfile'),
-                                          ('os', 'system'), ('mmengine.config', 'ConfigDict')])
+@pytest.mark.parametrize('module, name', [('builtins', 'eval'), ('numpy', 'load'), ('os', 'system'),
+                                          ('numpy.core.multiarray', 'fromfile'), ('mmengine.config', 'ConfigDict')])
 def test_refuses_other_names(tmp_path, module, name):
     path = tmp_path / 'i.pkl'
     path.write_bytes(f'c{module}\n{name}\n.'.encode())

@@ -90,6 +90,15 @@ def test_equal_to_the_official_converter_on_a_real_scene(real_infos, real_nuscen
     assert load_info_file(real_infos / 'nuscenes_infos_train.pkl')['data_list'] == []
 
 
+def test_equal_to_the_official_converter_on_a_synthetic_set(synthetic_root, tmp_path, monkeypatch):
+    paths = create_info_files(synthetic_root, 'v1.0-mini', out=tmp_path / 'ours')
+    for split, path in zip(('train', 'val'), paths):
+        theirs = convert_officially(synthetic_root, 'v1.0-mini', split, tmp_path / split, monkeypatch)
+        ours = load_info_file(path)
+        assert len(ours['data_list']) == dict(train=16, val=4)[split]
+        assert not list(differences(ours, theirs))
+
+
 def test_the_test_version_has_no_annotations(tmp_path, monkeypatch):
     root = write_small_nuscenes(tmp_path / 'test', 'v1.0-test', ('scene-0077', 'scene-0078'), samples_per_scene=2)
     theirs = convert_officially(root, 'v1.0-test', 'test', tmp_path, monkeypatch)
@@ -156,7 +165,7 @@ class TestErrors:
     def test_missing_image(self, tmp_path):
         root = write_small_nuscenes(tmp_path / 'n', 'v1.0-mini', ('scene-0061', ), samples_per_scene=1)
         next((root / 'samples/CAM_BACK_LEFT').iterdir()).unlink()
-        with pytest.raises(FileNotFoundError, match='no image file .*camera CAM_BACK_LEFT of sample scene-0061-sample-0'):
+        with pytest.raises(FileNotFoundError, match='no image .*camera CAM_BACK_LEFT of sample scene-0061-sample-0'):
             create_info_files(root, 'v1.0-mini')
 
     def test_missing_camera(self, tmp_path):

@@ -143,12 +143,20 @@ class TestErrors:
             build(small_root, metainfo=dict(version='v1.0-trainval'))
 
     def test_missing_camera(self, small_root, tmp_path):
-        path = self.change(small_root, tmp_path, lambda c: c['data_list'][4]['images'].pop('CAM_BACK') and None)
-        with pytest.raises(ValueError, match='Sample scene-0553-sample-1 of .* has no camera CAM_BACK; it has CAM_FRONT'):
+
+        def drop_camera(content):
+            del content['data_list'][4]['images']['CAM_BACK']
+
+        path = self.change(small_root, tmp_path, drop_camera)
+        with pytest.raises(ValueError, match='Sample scene-0553-sample-1 .* has no camera CAM_BACK; it has CAM_FR'):
             build(small_root, path)
 
     def test_missing_matrix(self, small_root, tmp_path):
-        path = self.change(small_root, tmp_path, lambda c: c['data_list'][4]['images']['CAM_BACK'].pop('lidar2cam') and None)
+
+        def drop_matrix(content):
+            del content['data_list'][4]['images']['CAM_BACK']['lidar2cam']
+
+        path = self.change(small_root, tmp_path, drop_matrix)
         with pytest.raises(ValueError, match='scene-0553-sample-1 .* camera CAM_BACK lacks lidar2cam'):
             build(small_root, path)
 

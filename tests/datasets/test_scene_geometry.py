@@ -14,7 +14,11 @@ LOAD = [dict(type='LoadSurroundImages'), dict(type='LoadAnnotations3D', with_bbo
 def results(small_root):
     """A loaded frame with three boxes, before any augmentation."""
     dataset = DATASETS.build(
-        dict(type='NuScenesSceneDataset', data_root=str(small_root), ann_file='nuscenes_infos_train.pkl', pipeline=LOAD))
+        dict(
+            type='NuScenesSceneDataset',
+            data_root=str(small_root),
+            ann_file='nuscenes_infos_train.pkl',
+            pipeline=LOAD))
     return dataset[1]
 
 
@@ -27,7 +31,7 @@ def corners_and_pixels(results):
 
 def assert_rigid(lidar2cam):
     rotation = lidar2cam[:, :3, :3]
-    np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2), np.broadcast_to(np.eye(3), rotation.shape), atol=1e-6)
+    np.testing.assert_allclose(rotation @ rotation.swapaxes(1, 2) - np.eye(3), 0, atol=1e-6)
     np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import mmengine.fileio as fileio
 
-HOW_TO_CREATE = ('  python tools/create_data.py --root {root} --version v1.0-trainval   # for nuScenes itself; also v1.0-mini\n'
-                 '  python tools/create_synthetic_nuscenes.py --out {root}   # for a synthetic set, then create_data.py')
+HOW_TO_CREATE = ('  python tools/create_data.py --root {root} --version v1.0-trainval   # or v1.0-mini, v1.0-test\n'
+                 'For a synthetic set, write that first:\n'
+                 '  python tools/create_synthetic_nuscenes.py --out {root}')
 
 # What NumPy arrays, dtypes and scalars and plain Python containers need when unpickled. NumPy 2 renamed numpy.core to
 # numpy._core; either name is served by whichever the installed NumPy has.

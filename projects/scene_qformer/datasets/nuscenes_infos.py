@@ -11,8 +11,8 @@ The result equals, field by field, what mmdet3d 1.4's own converter writes (``nu
     lidar_sweeps    list of dict(timestamp, sample_data_token, ego2global, lidar_points=dict(..., lidar2sensor)),
                     newest first; left out if empty
     instances       list of dict(bbox_3d [x, y, z, length, width, height, yaw] with the gravity centre in the LiDAR
-                    frame, velocity [vx, vy] in the LiDAR frame (NaN where unknown), bbox_label = bbox_label_3d (-1: none
-                    of the ten classes), num_lidar_pts, num_radar_pts, bbox_3d_isvalid)
+                    frame, velocity [vx, vy] in the LiDAR frame (NaN where unknown), bbox_label = bbox_label_3d (-1:
+                    none of the ten classes), num_lidar_pts, num_radar_pts, bbox_3d_isvalid)
     cam_instances   CAM_* -> list of 2D and monocular 3D annotations, from mmdet3d's get_nuscenes_2d_boxes
 """
 from __future__ import annotations
@@ -32,6 +32,7 @@ from nuscenes.nuscenes import NuScenes
 from nuscenes.utils import splits
 from nuscenes.utils.geometry_utils import transform_matrix
 from pyquaternion import Quaternion
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
@@ -124,7 +125,7 @@ def create_info_files(
             # mmdet3d's converter lists the other categories of the last frame only; equal files need the same
             ignored = others
         categories = {name: label for label, name in enumerate(CLASSES)}
-        categories.update({name: -1 for name in (ignored if data_list else ())})
+        categories.update(dict.fromkeys(ignored if data_list else (), -1))
         metainfo = dict(categories=categories, dataset='nuscenes', version=version, info_version='1.1')
         aside = path.with_name(f'.{path.name}.{os.getpid()}')
         try:
@@ -280,17 +281,19 @@ def _check_files(nusc: NuScenes, samples: list[dict]) -> None:
 
 
 def _convert(nusc: NuScenes, samples: list[dict], options: dict, workers: int) -> Iterator[tuple[dict, list[str]]]:
+    """The infos of the samples. BLAS gets one thread: for 3x3 matrices, more only wait for each other."""
     if workers > 1 and len(samples) > workers and 'fork' in multiprocessing.get_all_start_methods():
         global _forked
         _forked = nusc, options
         try:
-            with multiprocessing.get_context('fork').Pool(workers) as pool:
+            with multiprocessing.get_context('fork').Pool(workers, threadpool_limits, (1, )) as pool:
                 yield from pool.imap(_convert_forked, samples, chunksize=8)
         finally:
             _forked = None
     else:
-        for sample in samples:
-            yield sample_info(nusc, sample, **options)
+        with threadpool_limits(1):
+            for sample in samples:
+                yield sample_info(nusc, sample, **options)
 
 
 def _convert_forked(sample: dict) -> tuple[dict, list[str]]:

@@ -34,8 +34,8 @@ class NuScenesSceneDataset(NuScenesDataset):
 
     Raises:
         FileNotFoundError: If there is no data root or no info file.
-        ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or lacks
-            a camera.
+        ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or
+            lacks a camera.
     """
 
     METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
@@ -71,8 +71,8 @@ class NuScenesSceneDataset(NuScenesDataset):
         content = load_info_file(self.ann_file, self.backend_args)
         check_version(content['metainfo'].get('version'), self._metainfo.get('version'), self.ann_file)
         if not content['data_list']:
-            raise ValueError(f'The info file {self.ann_file} holds no frames: the root it was made from has no scene of '
-                             'this split. Use another ann_file or a root with such scenes.')
+            raise ValueError(f'The info file {self.ann_file} holds no frames: the root it was made from has no scene '
+                             'of this split. Use another ann_file or a root with such scenes.')
         for key, value in content['metainfo'].items():
             self._metainfo.setdefault(key, value)
         return [self.parse_data_info(info) for info in content['data_list']]

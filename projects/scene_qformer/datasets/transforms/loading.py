@@ -69,7 +69,7 @@ class LoadSurroundImages(BaseTransform):
         shapes = {name: image.shape[:2] for name, image in zip(results['images'], images)}
         if len(set(shapes.values())) > 1:
             raise ValueError(f'The images of sample {results.get("token")} differ in size (height, width): {shapes}.\n'
-                             "Give LoadSurroundImages a size=(width, height), so that they can be stacked.")
+                             'Give LoadSurroundImages a size=(width, height), so that they can be stacked.')
         results['img'] = images
         results['img_path'] = [camera['img_path'] for camera in results['images'].values()]
         results['cam_names'] = list(results['images'])
@@ -121,7 +121,7 @@ class LoadSurroundImages(BaseTransform):
 
 
 def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
-    """By how much a JPEG of (height, width) ``shape`` may be shrunk in decoding when (width, height) ``size`` is wanted.
+    """By how much a JPEG of ``shape`` (height, width) may shrink in decoding when ``size`` (width, height) is wanted.
 
     The largest of 8, 4, 2 that divides both sides, so that pixels stay where the calibration says, and that leaves no
     side below the wanted one; else 1.

@@ -20,7 +20,7 @@ class RandomMirrorScene(BaseTransform):
     """Mirror the world left to right, with boxes and images, in a share of all frames.
 
     In nuScenes' LiDAR frame x points to the right, so points go from (x, y, z) to (-x, y, z). Every image is mirrored,
-    and left cameras trade places with right ones, so that the rig looks like the original one. With the image's width W::
+    and left cameras trade places with right ones, so that the rig looks like the original one. With the width W::
 
         M = diag(-1, 1, 1, 1)                      the LiDAR frame's and each camera's x axis turn round
         lidar2cam' = M lidar2cam M                 a rotation and a shift again
@@ -29,8 +29,8 @@ class RandomMirrorScene(BaseTransform):
     so that ``lidar2img' M p`` is the mirrored pixel of ``lidar2img p``, exactly.
 
     Edits ``img, cam2img, ori_cam2img, lidar2cam, img_path, gt_bboxes_3d``; ``cam_names`` stay; sets
-    ``lidar_aug_matrix``. To be used before padding. ``img_path[n]`` is then the file that image n was mirrored from, and
-    ``ori_cam2img[n]`` belongs to that file.
+    ``lidar_aug_matrix``. To be used before padding. ``img_path[n]`` is then the file that image n was mirrored from,
+    and ``ori_cam2img[n]`` belongs to that file.
 
     Args:
         prob: The share of frames to mirror.
@@ -49,8 +49,8 @@ class RandomMirrorScene(BaseTransform):
             return results
         height, width = results['img'][0].shape[:2]
         if tuple(results['img_shape']) != (height, width):
-            raise ValueError(f'RandomMirrorScene must come before padding: img_shape is {results["img_shape"]}, but the '
-                             f'images are {(height, width)}.')
+            raise ValueError(f'RandomMirrorScene must come before padding: img_shape is {results["img_shape"]}, but '
+                             f'the images are {(height, width)}.')
         order = mirrored_camera_order(results['cam_names'])
         results['img'] = [np.ascontiguousarray(results['img'][n][:, ::-1]) for n in order]
         results['img_path'] = [results['img_path'][n] for n in order]
