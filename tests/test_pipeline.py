@@ -7,7 +7,7 @@ import pytest
 from scene_qformer.pipeline import Pipeline, StepFailed, training_line
 
 TRAIN = ('2026/01/02 03:04:05 - mmengine - INFO - Epoch(train)   [2][ 50/100]  lr: 1.3e-04  eta: 0:07:41  '
-         'time: 0.4512  data_time: 0.0113  memory: 11  grad_norm: 31.2  loss: 12.3456  loss_cls: 1.2  d0.loss_cls: 2.0\n')
+         'time: 0.4512  data_time: 0.0113  grad_norm: 31.2  loss: 12.3456  loss_cls: 1.2  d0.loss_cls: 2\n')
 VAL = ('2026/01/02 03:04:05 - mmengine - INFO - Epoch(val) [6][10/10]    NuScenes metric/pred_instances_3d_NuScenes/'
        'car_AP_dist_0.5: 0.1234  NuScenes metric/pred_instances_3d_NuScenes/mATE: 0.9  '
        'NuScenes metric/pred_instances_3d_NuScenes/NDS: 0.1523  NuScenes metric/pred_instances_3d_NuScenes/mAP: 0.0871'

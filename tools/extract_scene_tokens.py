@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.utils import track_iter_progress
 from safetensors.torch import save_file
 
@@ -30,6 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')  # the file is the result, not the log
     cfg = load_config(args)
     model = load_model(cfg, args.checkpoint, args.device)
     dataset = build_test_dataset(cfg)

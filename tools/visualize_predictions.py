@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 import mmcv
+from mmengine.logging import MMLogger
 from mmengine.utils import track_iter_progress
 
 from scene_qformer.engine.command_line import load_config, make_parser
@@ -29,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')  # the pictures are the result, not the log
     cfg = load_config(args)
     model = load_model(cfg, args.checkpoint, args.device)
     dataset = build_test_dataset(cfg)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _COLORS = {'loss': '#7a869c', 'mAP': '#e8590c', 'NDS': '#1971c2'}
 
@@ -155,3 +156,4 @@ def _add_epoch_axis(axes, curve: LearningCurve) -> None:
     above = axes.secondary_xaxis('top', functions=(lambda x: np.interp(x, minutes, epochs),
                                                    lambda x: np.interp(x, epochs, minutes)))
     above.set_xlabel('epochs')
+    above.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
