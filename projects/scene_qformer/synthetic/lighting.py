@@ -41,8 +41,8 @@ def make_lighting(weather: Weather) -> Lighting:
     low_sun = float(np.clip(1 - np.sin(elevation) / 0.5, 0, 1))
     warm = low_sun * _bgr(1.0, 0.72, 0.42) + (1 - low_sun) * _bgr(1.0, 0.95, 0.86)
     day = weather.brightness
-    sun = day * 0.95 * (1 - cloudy)**1.2 * warm
-    ambient = day * ((1 - cloudy) * _bgr(0.44, 0.50, 0.60) + cloudy * _bgr(0.80, 0.83, 0.86))
+    sun = day * 0.90 * (1 - cloudy)**1.2 * warm
+    ambient = day * ((1 - cloudy) * _bgr(0.56, 0.61, 0.70) + cloudy * _bgr(0.80, 0.83, 0.86))
     zenith = (1 - cloudy) * _bgr(0.24, 0.46, 0.78) + cloudy * _bgr(0.62, 0.66, 0.70)
     horizon = ((1 - cloudy) * ((1 - low_sun) * _bgr(0.74, 0.83, 0.92) + low_sun * _bgr(0.95, 0.83, 0.70))
                + cloudy * _bgr(0.80, 0.82, 0.84))

@@ -181,7 +181,6 @@ def loft(sections: np.ndarray, color: Color, material: int = MATTE, crease: floa
     sections = np.asarray(sections, dtype=np.float64)
     after = np.roll(sections, -1, axis=1)
     wall = np.stack([sections[:-1], after[:-1], after[1:], sections[1:]], axis=2).reshape(-1, 4, 3)
-    wall = wall[:, ::-1]
     first, last = sections[0], sections[-1]
     front = np.stack([np.broadcast_to(last.mean(axis=0), last.shape), last, np.roll(last, -1, axis=0)], axis=1)
     back = np.stack([np.broadcast_to(first.mean(axis=0), first.shape), np.roll(first, -1, axis=0), first], axis=1)

@@ -220,9 +220,9 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_
                 total2 += add2
                 total3 += add3
             white, yellow, road, walk = total0 / taps, total1 / taps, total2 / taps, total3 / taps
-        coarse = patches * surface[int(np.floor(y * 3.1)) & MASK, int(np.floor(x * 3.1)) & MASK]
+        coarse = patches * surface[int(np.floor(y * 21.0)) & MASK, int(np.floor(x * 21.0)) & MASK]
         if grit > 0:
-            coarse += 0.12 * grit * surface[int(np.floor(y * 53.0)) & MASK, int(np.floor(x * 53.0)) & MASK]
+            coarse += 0.12 * grit * surface[int(np.floor(y * 90.0)) & MASK, int(np.floor(x * 90.0)) & MASK]
         if uniform and texel == ROAD_ONLY:
             factor = 1.0 + coarse
             road = 1.0
@@ -363,8 +363,8 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         crisp = max(1.0, texture_origin[2] * (1 << level) / foot)
         edge = max(1.0, 1.0 / (EDGE_SLOPE * foot))
         view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height, whole_width,
-                           whole_scale, taps, along, crisp, edge, max(0.0, 1 - along / 0.12),
-                           0.10 * min(1.0, 0.25 / max(along, 0.25)))
+                           whole_scale, taps, along, crisp, edge, max(0.0, 1 - along / 0.10),
+                           0.11 * min(1.0, 0.12 / max(along, 0.12)))
         ray_v[0], ray_v[1], ray_v[2] = base_x, base_y, base_z
         j = 0
         while j < width:
