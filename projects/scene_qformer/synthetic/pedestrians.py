@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .object_catalog import KINDS
-from .polyline import Polyline
+from .polyline import Polyline, join
 from .road_network import Kerbside, RoadNetwork
 from .tracks import draw_seed
 
@@ -61,19 +61,17 @@ def _draw(rng: np.random.Generator, path: Polyline, s: float, **kwargs) -> Pedes
 
 
 def _walkers(side: Kerbside, density: float, rng: np.random.Generator) -> list[Pedestrian]:
-    """People along one sidewalk; those who walk either way keep to their own half of it."""
+    """People along one sidewalk, up on one half of it and back on the other."""
     people = []
     room = side.sidewalk - _NEAREST_TRACK - 0.5
     s = rng.exponential(1.0 / density)
     while s < side.line.length:
-        lateral = _NEAREST_TRACK + room * rng.uniform(0.0, 0.45)
-        backward = rng.random() < 0.5
-        path = side.line.offset(side.outward * (lateral + room * 0.55 * backward))
-        start = s
-        if backward:
-            path, start = path.reversed(), side.line.length - s
-        person = _draw(rng, path, start)
-        if rng.random() < 0.28:  # stands about, for a while or all the time
+        near, far = _NEAREST_TRACK + room * rng.uniform(0.0, 0.4), _NEAREST_TRACK + room * rng.uniform(0.6, 1.0)
+        up, down = side.line.offset(side.outward * near), side.line.offset(side.outward * far).reversed()
+        legs = [up, down] if rng.random() < 0.5 else [down, up]
+        start = s if legs[0] is up else side.line.length - s
+        person = _draw(rng, join(legs), start)
+        if rng.random() < 0.22:  # stands about, for a while or all the time
             person.pause_at, person.pause_left = start, rng.choice([rng.uniform(2.0, 15.0), 1e9])
             person.sitting = bool(person.pause_left > 1e6 and rng.random() < 0.2)
         people.append(person)

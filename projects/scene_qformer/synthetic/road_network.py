@@ -118,12 +118,13 @@ class Crossing:
         right_edge, left_edge = self.centre - left * self.near, self.centre + left * self.far
         return np.stack([right_edge - along, right_edge + along, left_edge + along, left_edge - along])
 
-    def contains(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
-        """Which points (..., 2) lie on the crossing, grown by ``margin`` along the road."""
+    def contains(self, points: np.ndarray, margin: float = 0.0, side_margin: float = 0.0) -> np.ndarray:
+        """Which points (..., 2) lie on the crossing, grown by the margins along and across the road."""
         offset = points - self.centre
         along = offset @ np.array([np.cos(self.heading), np.sin(self.heading)])
         left = offset @ np.array([-np.sin(self.heading), np.cos(self.heading)])
-        return (np.abs(along) <= self.half_width + margin) & (left >= -self.near) & (left <= self.far)
+        return ((np.abs(along) <= self.half_width + margin) & (left >= -self.near - side_margin) &
+                (left <= self.far + side_margin))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .object_catalog import KINDS
-from .road_network import Kerbside, RoadNetwork
+from .road_network import Crossing, Kerbside, RoadNetwork
 from .tracks import Track, draw_seed, static_track
 
 _EDGE = -0.45  # where things stand on the sidewalk's edge: metres from the kerb, away from the road
@@ -50,6 +50,13 @@ class _Kerb:
         attribute = 'vehicle.parked' if kind == 'car' or rng.random() < 0.7 else 'vehicle.stopped'
         self.tracks.append(Track(kind, size, draw_seed(rng), center[None], np.array([yaw]), [attribute], np.zeros(1)))
         return s + size[1]
+
+    def keep_clear(self, crossing: Crossing) -> None:
+        """Take the stretches that a crossing reaches, so that nothing stands on it or hides who waits there."""
+        on_it = self.side.line.s[crossing.contains(self.side.line.points, margin=1.0, side_margin=2.0)]
+        if len(on_it):
+            for layer in self.free:
+                self.take(layer, float(on_it[0]) - 2.0, float(on_it[-1]) + 2.0)
 
     def take(self, layer: str, start: float, end: float) -> None:
         """Mark a stretch as used."""
@@ -89,7 +96,7 @@ def _bicycles(kerb: _Kerb, s: float) -> None:
 
 
 def _cones(kerb: _Kerb, s: float) -> None:
-    for i in range(int(kerb.rng.integers(2, 6))):
+    for i in range(int(kerb.rng.integers(2, 5))):
         inward = kerb.side.parking - 0.3 if kerb.side.parking else _EDGE
         kerb.place('cone', s + 0.5 + 2.2 * i + kerb.rng.uniform(-0.4, 0.4), inward + kerb.rng.normal(0.0, 0.1))
 
@@ -105,12 +112,12 @@ def _work_zone(kerb: _Kerb, s: float) -> None:
     """A closed piece of the parking strip: tapers of cones, a row of barriers, a construction vehicle, workers."""
     rng, strip = kerb.rng, kerb.side.parking
     line = strip - 0.15  # of the barriers
-    count = int(rng.integers(3, 6))
+    count = int(rng.integers(3, 5))
     inside, end = s + 5.0, s + 5.0 + 3.1 * count
-    for step in range(3):
-        inward = 0.4 + (line - 0.4) * step / 3
-        kerb.place('cone', s + 0.5 + 1.5 * step, inward)
-        kerb.place('cone', end + 4.0 - 1.5 * step, inward)
+    for step in range(2):
+        inward = 0.5 + (line - 0.5) * step / 2
+        kerb.place('cone', s + 0.8 + 2.0 * step, inward)
+        kerb.place('cone', end + 4.0 - 2.0 * step, inward)
     _barrier_row(kerb, inside, line, count)
     turn = np.pi * float(rng.random() < 0.3) + rng.normal(0.0, 0.02)
     middle = (inside + end) / 2 + rng.uniform(-0.5, 0.5)
@@ -133,13 +140,13 @@ class _Feature:
 
 
 _FEATURES = {
-    'work_zone': _Feature(_work_zone, 'strip', 25.0),
+    'work_zone': _Feature(_work_zone, 'strip', 22.5),
     'trailer': _Feature(_trailer, 'strip', 16.0),
     'bus': _Feature(_bus, 'strip', 16.0),
     'truck': _Feature(_truck, 'strip', 10.5),
     'motorcycles': _Feature(_motorcycles, 'strip', 5.5),
     'sidewalk_motorcycle': _Feature(_sidewalk_motorcycle, 'edge', 3.0),
-    'cones': _Feature(_cones, 'strip', 11.0),
+    'cones': _Feature(_cones, 'strip', 8.5),
     'bicycles': _Feature(_bicycles, 'edge', 5.5),
     'barrier_row': _Feature(_barrier_row, 'edge', 17.0),
 }
@@ -217,6 +224,9 @@ def furnish_roadside(network: RoadNetwork, ego: np.ndarray, density: float, rng:
         rng (np.random.Generator): Source of variation.
     """
     kerbs = [_Kerb(side, rng) for side in network.kerbsides]
+    for kerb in kerbs:
+        for crossing in network.crossings:
+            kerb.keep_clear(crossing)
     for need in _NEEDS:
         wanted = rng.uniform(*need.share)
         for _ in range(_MOST_FEATURES_PER_NEED):

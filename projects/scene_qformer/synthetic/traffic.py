@@ -22,13 +22,14 @@ WARM_UP = 6.0  # seconds before the first key frame
 KEYFRAME_INTERVAL = 0.5  # seconds: nuScenes annotates at 2 Hz
 _TIME_GAP = 1.3  # to the leader, seconds
 _STANDSTILL_GAP = 2.0  # metres
+_FORESIGHT = 2.5  # with which vehicles yield to people on crossings, seconds
 _SIDE_CLEARANCE = 0.25  # what comes closer than this to the vehicle's way is an obstacle, metres
 _ARRIVALS = (85.0, 150.0)  # new vehicles enter at road ends within these distances from the ego vehicle, metres
 _AREA = 110.0  # vehicles that start farther than this from where the ego vehicle may go are left out, metres
 
 # Share of each kind among moving vehicles. Rare kinds are more common than on real streets, so that every scene has them.
-_MIX = {'car': 0.74, 'truck': 0.08, 'bus': 0.05, 'tractor': 0.03, 'motorcycle': 0.05, 'construction_vehicle': 0.01,
-        'bicycle': 0.04}
+_MIX = {'car': 0.74, 'truck': 0.08, 'bus': 0.04, 'tractor': 0.03, 'motorcycle': 0.05, 'construction_vehicle': 0.01,
+        'bicycle': 0.05}
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,13 @@ class TrafficSimulation:
         self._let_in(self.ego.pose_at(self.ego.s, EGO_SIZE[1])[0])
         for person in self.pedestrians:
             person.step(STEP, person.crossing is None or self._crossing_is_safe(person.crossing))
-        occupied = {p.crossing for p in self.pedestrians if p.crossing is not None and p.on_crossing}
-        self._grant_junctions()
+        crossers = self._crossers()
         footprints = [vehicle.footprint() for vehicle in self.vehicles]
         owner = np.repeat(np.arange(len(self.vehicles)), [len(f) for f in footprints])
         points = np.concatenate(footprints)
+        self._grant_junctions(points, owner)
         accelerations = [
-            self._acceleration(i, vehicle, points, owner, occupied) for i, vehicle in enumerate(self.vehicles)
+            self._acceleration(i, vehicle, points, owner, crossers) for i, vehicle in enumerate(self.vehicles)
         ]
         for vehicle, acceleration in zip(self.vehicles, accelerations):
             speed = max(vehicle.speed + acceleration * STEP, 0.0)
@@ -172,7 +173,25 @@ class TrafficSimulation:
                         return False
         return True
 
-    def _grant_junctions(self) -> None:
+    def _crossers(self) -> dict[int, np.ndarray]:
+        """For each crossing in use, where people on it are and will be within `_FORESIGHT` seconds, (M, 2)."""
+        places: dict[int, list[np.ndarray]] = {}
+        for person in self.pedestrians:
+            if person.crossing is not None and person.on_crossing:
+                ahead = person.s + person.speed * np.linspace(0.0, _FORESIGHT, 4)
+                places.setdefault(person.crossing, []).append(person.path.at(np.minimum(ahead, person.exit)))
+        return {crossing: np.concatenate(points) for crossing, points in places.items()}
+
+    def _has_room(self, vehicle: Vehicle, exit_: float, i: int, points: np.ndarray, owner: np.ndarray) -> bool:
+        """Whether no standing vehicle keeps this one from clearing a junction that ends at ``exit_``."""
+        path_s = vehicle.route.path.s
+        way = vehicle.way[slice(*np.searchsorted(path_s, [exit_ - 3.0, exit_ + vehicle.front - vehicle.rear + 3.0]))]
+        close = np.flatnonzero(owner != i)
+        close = close[np.abs(points[close] - way[0]).max(axis=1) < 30.0] if len(way) else close[:0]
+        hit = np.linalg.norm(points[close][:, None] - way[None], axis=-1).min(axis=1, initial=np.inf) < 1.8
+        return all(self.vehicles[o].speed > 1.0 for o in set(owner[close][hit].tolist()))
+
+    def _grant_junctions(self, points: np.ndarray, owner: np.ndarray) -> None:
         self.reserved = {c: v for c, v in self.reserved.items()
                          if v in self.vehicles and any(v.rear < out for _, out, lane in v.route.connectors if lane == c)}
         requests = []
@@ -181,22 +200,23 @@ class TrafficSimulation:
                 way = entry - vehicle.front
                 if connector not in vehicle.granted and vehicle.rear < exit_ and \
                         way < vehicle.speed**2 / (2 * BRAKING) + 10.0:
-                    requests.append((way, order, connector))
-        for _, order, connector in sorted(requests):
+                    requests.append((way, order, connector, exit_))
+        for _, order, connector, exit_ in sorted(requests):
             lane, vehicle = self.network.lanes[connector], self.vehicles[order]
             assert lane.junction is not None
             free = not any(c in self.reserved and self.reserved[c] is not vehicle for c in lane.conflicts)
-            if free and self.signals[lane.junction].green(lane.main, self.time):
+            if free and self.signals[lane.junction].green(lane.main, self.time) and \
+                    self._has_room(vehicle, exit_, order, points, owner):
                 vehicle.granted.add(connector)
                 self.reserved[connector] = vehicle
 
     def _acceleration(self, i: int, vehicle: Vehicle, points: np.ndarray, owner: np.ndarray,
-                      occupied: set[int | None]) -> float:
+                      crossers: dict[int, np.ndarray]) -> float:
         front = vehicle.front
         wanted = max(vehicle.pace * min(vehicle.limit_at(front), vehicle.limit_at(vehicle.s)), 0.5)
         free = 1.0 - (vehicle.speed / wanted)**4
         gap, approach = self._leader(i, vehicle, points, owner)
-        for stop in self._stops(vehicle, occupied):
+        for stop in self._stops(vehicle, crossers):
             if stop - front < gap:
                 gap, approach = stop - front + _STANDSTILL_GAP - 0.4, vehicle.speed
         desired = _STANDSTILL_GAP + max(
@@ -230,13 +250,17 @@ class TrafficSimulation:
         turn = leader.pose_at(leader.s, leader.size[1])[1] - np.arctan2(*(way[at] - way[at - 1])[::-1])
         return float(gaps[first]) - 0.5, vehicle.speed - leader.speed * max(float(np.cos(turn)), 0.0)
 
-    def _stops(self, vehicle: Vehicle, occupied: set[int | None]) -> list[float]:
+    def _stops(self, vehicle: Vehicle, crossers: dict[int, np.ndarray]) -> list[float]:
         """Arc lengths that the vehicle's front must not pass now."""
         reach = vehicle.speed**2 / (2 * 4.0)  # what hard braking still allows
         stops = [entry for entry, _, connector in vehicle.route.connectors
                  if connector not in vehicle.granted and vehicle.front < entry + 1.0]
-        stops += [entry - 0.8 for entry, _, number in vehicle.route.crossings
-                  if number in occupied and vehicle.front + reach < entry]
+        for entry, exit_, number in vehicle.route.crossings:
+            if number in crossers and vehicle.front + reach < entry < vehicle.front + 40.0:
+                way = vehicle.way[slice(*np.searchsorted(vehicle.route.path.s, [entry, exit_]))]
+                apart = np.linalg.norm(crossers[number][:, None] - way[None], axis=-1).min()
+                if apart < vehicle.size[0] / 2 + 1.3:
+                    stops.append(entry - 0.8)
         return stops
 
     # ----- the record
