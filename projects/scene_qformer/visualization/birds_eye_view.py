@@ -20,8 +20,8 @@ _FOOTPRINT = (0, 3, 7, 4)  # the corners of the bottom face, in order; 4 and 7 a
 _VELOCITY_HORIZON = 1.0  # an arrow is as long as the way of this many seconds
 _SLOWEST_ARROW = 0.3  # m/s; below it an arrow would be a dot
 # nuScenes' vehicle is a Renault Zoe, 4.08 m x 1.73 m; LIDAR_TOP sits about 0.94 m before its rear axle, whose
-# distance to the rear end is about 0.6 m (the right place to the decimetre is enough for a picture)
-_EGO_LENGTH, _EGO_WIDTH, _EGO_REAR = 4.08, 1.73, -1.54
+# distance to the rear end is about 0.7 m (the right place to the decimetre is enough for a picture)
+_EGO_LENGTH, _EGO_WIDTH, _EGO_REAR = 4.08, 1.73, -1.63
 
 
 def draw_birds_eye_view(pred_instances_3d: InstanceData | None = None,
