@@ -81,6 +81,8 @@ class NuScenesSceneDataset(NuScenesDataset):
         """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""
         check_cameras(info, self.cam_names, self.ann_file)
         info['images'] = {name: info['images'][name] for name in self.cam_names}
+        # The larger half of an info, used by monocular detectors only: left out of memory and of each frame's copy.
+        info.pop('cam_instances', None)
         return super().parse_data_info(info)
 
     def parse_ann_info(self, info: dict) -> dict:
