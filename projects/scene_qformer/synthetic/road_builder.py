@@ -144,10 +144,10 @@ class _Builder:
         for i, a in enumerate(connectors):
             for b in connectors[i + 1:]:
                 if sources[a.index] != sources[b.index]:
-                    gap = np.linalg.norm(a.line.points[:, None] - b.line.points[None], axis=-1).min()
-                    if gap < CONNECTOR_CLEARANCE:
-                        a.conflicts.add(b.index)
-                        b.conflicts.add(a.index)
+                    close = np.linalg.norm(a.line.points[:, None] - b.line.points[None], axis=-1) < CONNECTOR_CLEARANCE
+                    if close.any():
+                        a.conflicts[b.index] = float(a.line.s[close.any(axis=1)].max())
+                        b.conflicts[a.index] = float(b.line.s[close.any(axis=0)].max())
 
     def _connect_arms(self, number: int, arm: _Arm, other: _Arm) -> list[Lane]:
         if not arm.incoming or not other.outgoing:

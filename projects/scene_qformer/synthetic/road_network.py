@@ -73,7 +73,8 @@ class Lane:
     main: bool = True  # connectors: enters from the main road
     turn: str = ''  # connectors: 'through', 'left', 'right'
     successors: list[int] = field(default_factory=list)
-    conflicts: set[int] = field(default_factory=set)  # connectors that must not be used at the same time
+    # Connectors that come too close, with the arc length on this one after which it is clear of the other.
+    conflicts: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

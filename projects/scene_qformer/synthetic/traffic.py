@@ -199,16 +199,24 @@ class TrafficSimulation:
             for entry, exit_, connector in vehicle.route.connectors:
                 way = entry - vehicle.front
                 if connector not in vehicle.granted and vehicle.rear < exit_ and \
-                        way < vehicle.speed**2 / (2 * BRAKING) + 10.0:
+                        way < vehicle.speed**2 / (2 * BRAKING) + 6.0:
                     requests.append((way, order, connector, exit_))
         for _, order, connector, exit_ in sorted(requests):
             lane, vehicle = self.network.lanes[connector], self.vehicles[order]
             assert lane.junction is not None
-            free = not any(c in self.reserved and self.reserved[c] is not vehicle for c in lane.conflicts)
-            if free and self.signals[lane.junction].green(lane.main, self.time) and \
+            if not any(self._uses(c, connector, vehicle) for c in lane.conflicts) and \
+                    self.signals[lane.junction].green(lane.main, self.time) and \
                     self._has_room(vehicle, exit_, order, points, owner):
                 vehicle.granted.add(connector)
                 self.reserved[connector] = vehicle
+
+    def _uses(self, connector: int, other: int, asking: Vehicle) -> bool:
+        """Whether a vehicle other than the asking one has still to clear ``other`` on ``connector``."""
+        vehicle = self.reserved.get(connector)
+        if vehicle is None or vehicle is asking:
+            return False
+        entry = next(start for start, _, lane in vehicle.route.connectors if lane == connector)
+        return vehicle.rear < entry + self.network.lanes[connector].conflicts[other]
 
     def _acceleration(self, i: int, vehicle: Vehicle, points: np.ndarray, owner: np.ndarray,
                       crossers: dict[int, np.ndarray]) -> float:
