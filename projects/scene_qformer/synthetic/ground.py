@@ -18,7 +18,8 @@ TEXEL = 0.08  # metres
 MAX_TEXELS = 30_000_000  # 120 MB; larger maps get larger texels
 MARGIN = 8.0  # metres around the map
 LEVELS = 8
-LINE_WIDTH = 0.16  # metres, lane paint
+LINE_WIDTH = 0.17  # metres, lane paint
+PAINT_SOFTNESS = 0.06  # metres over which the coverage of paint fades; sharpened again in shading
 STOP_WIDTH = 0.45
 DASH, GAP = 3.0, 6.0  # metres
 STRIPE, STRIPE_GAP = 0.5, 0.6  # zebra crossings
@@ -113,15 +114,18 @@ def paint_ground(vector_map: VectorMap) -> GroundTexture:
             white.stroke(dash, LINE_WIDTH)
     for line in vector_map.centre_dividers:
         yellow.stroke(np.asarray(line, dtype=np.float64), LINE_WIDTH)
-    for line in vector_map.stop_lines:
-        white.stroke(np.asarray(line, dtype=np.float64), STOP_WIDTH)
     for quad in vector_map.crossings:
         yellow.polygon(quad, 0)
+        white.polygon(quad, 0)
         for stripe in zebra_stripes(quad):
             white.polygon(stripe)
+    for line in vector_map.stop_lines:
+        white.stroke(np.asarray(line, dtype=np.float64), STOP_WIDTH)
     sigma = 0.5 * CURB_SOFTNESS / texel
     soft = cv2.GaussianBlur(road.image, (0, 0), sigma)
-    level = cv2.merge([white.image, yellow.image, soft, walk.image])
+    # A little blur makes the interpolated coverage pass one half along a smooth line, not along the texels' corners.
+    white_soft, yellow_soft = (cv2.GaussianBlur(canvas.image, (0, 0), PAINT_SOFTNESS / texel) for canvas in (white, yellow))
+    level = cv2.merge([white_soft, yellow_soft, soft, walk.image])
     texels, levels, offset = [], [], 0
     for _ in range(LEVELS):
         h, w = level.shape[:2]

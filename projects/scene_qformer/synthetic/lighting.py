@@ -49,7 +49,7 @@ def make_lighting(weather: Weather) -> Lighting:
     cloud = (1 - cloudy) * _bgr(0.98, 0.98, 0.98) + cloudy * _bgr(0.74, 0.77, 0.80)
     dark = _bgr(0.10, 0.115, 0.16)
     glow = _bgr(0.20, 0.165, 0.14)
-    moonlit = day * _bgr(0.42, 0.46, 0.56)
+    moonlit = day * _bgr(0.72, 0.74, 0.82)
     blend = (1 - night)
     return Lighting(
         to_sun=to_sun,
@@ -58,7 +58,7 @@ def make_lighting(weather: Weather) -> Lighting:
         zenith=blend * day * zenith + night * 0.45 * dark,
         horizon=blend * day * horizon + night * glow,
         cloud=blend * day * cloud + night * 0.9 * glow,
-        lamp=night * _bgr(0.95, 0.80, 0.55),
+        lamp=night * _bgr(1.05, 0.90, 0.65),
         night=night,
         cloudiness=cloudy,
         haze=0.0006 + weather.fog,

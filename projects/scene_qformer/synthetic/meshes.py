@@ -7,6 +7,7 @@ draws front faces only, so parts are closed or, like panels, lie on top of a clo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Iterable, Sequence
 
 import numpy as np
@@ -33,6 +34,11 @@ class Mesh:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest x, y, z."""
+        return self.positions.min(axis=(0, 1)), self.positions.max(axis=(0, 1))
 
     def transformed(self, rotation: np.ndarray | None = None, translation: Sequence[float] = (0., 0., 0.)) -> Mesh:
         """Rotate by a (3, 3) rotation about the origin, then shift."""

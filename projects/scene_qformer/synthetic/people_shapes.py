@@ -30,7 +30,7 @@ def _head(x: float, z: float, height: float, skin: Color, hair: Color, hat: Colo
     """Head with its chin at z; looks towards +x."""
     tall = 0.135 * height
     parts = [ellipsoid((x, 0, z + 0.5 * tall), (0.42 * tall, 0.36 * tall, 0.52 * tall), skin, segments=8, rings=5),
-             box((x + 0.42 * tall, 0, z + 0.45 * tall), (0.10 * tall, 0.12 * tall, 0.16 * tall), skin)]
+             box((x + 0.42 * tall, 0, z + 0.45 * tall), (0.05 * tall, 0.09 * tall, 0.14 * tall), skin)]
     if hat is None:
         parts.append(ellipsoid((x - 0.07 * tall, 0, z + 0.66 * tall), (0.42 * tall, 0.41 * tall, 0.40 * tall), hair,
                                segments=8, rings=4))
@@ -46,7 +46,7 @@ def _walker(rng: np.random.Generator, size: tuple[float, float, float], attribut
     width, length, height = size
     skin, top, trousers, hair = _pick(rng, SKINS), _pick(rng, TOPS), _pick(rng, TROUSERS), _pick(rng, HAIR)
     sleeve = top if rng.random() < 0.7 else skin
-    extra = rng.choice(['none', 'backpack', 'bag'])
+    extra = 'backpack' if rng.random() < 0.6 else 'bag'
     skirt = rng.random() < 0.18
     top = vest or top
     moving = attribute == 'pedestrian.moving'
@@ -56,7 +56,7 @@ def _walker(rng: np.random.Generator, size: tuple[float, float, float], attribut
     stride = 0.42 * length
     parts: list[Mesh] = []
     for side, shift in ((1.0, 0.0), (-1.0, np.pi)):
-        swing = np.sin(phase + shift) if moving else 0.18 * side
+        swing = np.sin(phase + shift) if moving else 0.30 * side
         lift = max(0.0, np.cos(phase + shift)) * 0.05 * height if moving else 0.0
         foot_x = stride * swing
         knee = (0.5 * foot_x + 0.035 * height * (1.0 if moving else 0.3), side * 0.26 * half * 1.05, 0.27 * height + lift)
@@ -67,10 +67,11 @@ def _walker(rng: np.random.Generator, size: tuple[float, float, float], attribut
         parts.append(_limb([(0, side * 0.24 * half, hip), knee, ankle], [0.062 * height, 0.045 * height, 0.034 * height],
                            [trousers, shin]))
         parts.append(box((ankle[0] + 0.035 * height, ankle[1], ankle[2] - 0.02 * height),
-                         (0.15 * height, 0.055 * height, 0.05 * height), SHOE))
-        reach = -0.6 * stride * swing if moving else 0.12 * length * side
-        elbow = (0.45 * reach - 0.02 * height, side * 0.84 * half, 0.645 * height)
-        hand = (reach + 0.05 * height, side * 0.87 * half, 0.50 * height)
+                         (0.16 * height, 0.055 * height, 0.05 * height), SHOE))
+        # Hands and heels reach towards the front and rear of the box, so that little stretching is left to do.
+        reach = -0.75 * stride * swing if moving else (0.36 if side > 0 else -0.05) * length
+        elbow = (0.40 * reach - 0.04 * height, side * 0.84 * half, 0.645 * height)
+        hand = (reach + (0.15 if moving else 0.05) * height, side * 0.87 * half, (0.52 if side < 0 else 0.58) * height)
         parts.append(_limb([(0, side * 0.70 * half, shoulder - 0.02 * height), elbow, hand],
                            [0.040 * height, 0.033 * height, 0.026 * height], [top, sleeve]))
         parts.append(ellipsoid(hand, (0.028 * height, 0.024 * height, 0.036 * height), skin, segments=6, rings=4))
@@ -89,7 +90,7 @@ def _walker(rng: np.random.Generator, size: tuple[float, float, float], attribut
         parts.append(box((-0.115 * height, 0, 0.70 * height), (0.10 * height, 0.72 * half, 0.21 * height), color, top=(0.8, 0.9)))
     elif extra == 'bag':
         color = _pick(rng, TOPS)
-        parts.append(box((0.02 * height, -0.88 * half, 0.42 * height), (0.16 * height, 0.05 * height, 0.12 * height), color))
+        parts.append(box((-0.07 * height, -0.88 * half, 0.44 * height), (0.2 * height, 0.05 * height, 0.13 * height), color))
     parts += _head(0.012 * height, 0.865 * height, height, skin, hair, hat)
     return merge(parts)
 
@@ -217,11 +218,16 @@ def motorcycle(rng: np.random.Generator, size: tuple[float, float, float], attri
     paint = _pick(rng, TOPS)
     ridden = _ridden(attribute)
     bike_height = 0.72 * height if ridden else height
-    radius = min(0.32, 0.27 * bike_height)
+    radius = min(0.34, 0.28 * bike_height)
     front, rear = 0.5 * length - radius, -0.5 * length + radius
-    bars = 0.93 * bike_height if not ridden else 0.98 * bike_height
-    saddle = 0.66 * bike_height if not ridden else 0.70 * bike_height
+    bars = 0.78 * bike_height if not ridden else 0.98 * bike_height
+    saddle = 0.60 * bike_height if not ridden else 0.70 * bike_height
     parts = []
+    if not ridden:  # a high windscreen and a top case fill the box
+        parts += [box((front - 0.22, 0, 0.88 * bike_height), (0.05, 0.42 * width, 0.24 * bike_height), (0.22, 0.27, 0.30), GLASS,
+                      top=(1.0, 0.8), shift=(-0.08, 0)),
+                  box((-0.40 * length, 0, saddle + 0.16 * bike_height), (0.17 * length, 0.42 * width, 0.20 * bike_height), DARK,
+                      top=(0.9, 0.9))]
     for x in (front, rear):
         parts += [cylinder((x, -0.07, radius), (x, 0.07, radius), radius, TYRE, segments=14),
                   cylinder((x, -0.075, radius), (x, 0.075, radius), 0.55 * radius, RIM, segments=10)]

@@ -17,7 +17,7 @@ def traffic_cone(rng: np.random.Generator, size: tuple[float, float, float], att
     width, length, height = size
     color = tuple(np.array(ORANGE) * rng.uniform(0.85, 1.05))
     slim = rng.random() < 0.2
-    foot, tip = (0.26, 0.2) if slim else (0.40, 0.07)
+    foot, tip = (0.30, 0.24) if slim else (0.45, 0.10)
     foot, tip = foot * width, tip * width
     levels = np.array([0.045, 0.34, 0.52, 0.64, 0.80, 1.0])
     parts = [box((0, 0, 0.0225 * height), (length, width, 0.045 * height), DARK if rng.random() < 0.5 else color)]

@@ -150,15 +150,14 @@ def wall(rng: np.random.Generator, size: tuple[float, float, float]) -> Mesh:
     return merge(parts)
 
 
-def skyline(rng: np.random.Generator) -> Mesh:
-    """Houses and woods 220 m to 700 m away on all sides, in the working frame: centred on the rig, standing at z = 0."""
-    parts = []
-    for _ in range(150):
-        angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(230, 700)
+def skyline(rng: np.random.Generator, center: np.ndarray, inner: float) -> list[Mesh]:
+    """Houses and woods on all sides of ``center`` (2,), from ``inner`` metres on, standing at z = 0; in 24 sectors."""
+    sectors: list[list[Mesh]] = [[] for _ in range(24)]
+    for k in range(144):
+        angle, reach = 2 * np.pi * (k + rng.random()) / 144, inner + rng.uniform(0, 350)
         wide = rng.uniform(18, 45)
-        x, y = reach * np.cos(angle), reach * np.sin(angle)
-        if rng.random() < 0.55:
-            high = rng.uniform(9, 26) * (1.0 + (rng.random() < 0.15) * rng.uniform(0.5, 2.5))
+        if rng.random() < 0.6:
+            high = rng.uniform(9, 26) * (1.0 + (rng.random() < 0.15) * rng.uniform(0.5, 2.0))
             block = _block((0, 0), (wide, rng.uniform(14, 30)), 0.0, high, _pick(rng, WALLS))
         else:
             wobble = 1 + 0.2 * rng.standard_normal((5, 9)).clip(-1.5, 1.5)
@@ -166,5 +165,5 @@ def skyline(rng: np.random.Generator) -> Mesh:
                               segments=9, rings=4, wobble=wobble)
         turn = rng.uniform(0, 2 * np.pi)
         rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-        parts.append(block.transformed(rotation, (x, y, 0)))
-    return merge(parts)
+        sectors[k // 6].append(block.transformed(rotation, (center[0] + reach * np.cos(angle), center[1] + reach * np.sin(angle), 0)))
+    return [merge(parts) for parts in sectors]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .ground import CURB_SOFTNESS, LEVELS, sample_ground
+from .ground import CURB_SOFTNESS, LEVELS, PAINT_SOFTNESS, sample_ground
 from .meshes import FACADE, FOLIAGE, GLASS, LAMP, MATTE, PAINT
 from .noise import TILE
 from .sky import SKY_STEP
@@ -304,7 +304,7 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
     height, width, _ = image.shape
     sun, ambient, horizon, lamp = lighting.sun, lighting.ambient, lighting.horizon, lighting.lamp
     wet = lighting.wetness
-    ray_v = np.empty(3)
+    ray_u, ray_v = rays[:, 0].copy(), np.empty(3)
     map_x, map_y = texture.origin[0], texture.origin[1]
     spot = np.array([shadow_origin[0], shadow_origin[1], 1.0 / shadow_origin[2]])
     texels, levels, texture_origin = texture.texels, texture.levels, texture.origin
@@ -360,11 +360,12 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         scale = 1.0 / (texture_origin[2] * (1 << level))
         whole_scale = 1.0 / (texture_origin[2] * (1 << whole))
         foot = max(0.012, max(across, along / taps))
-        crisp = max(1.0, texture_origin[2] * (1 << level) / foot)
+        crisp = max(1.0, max(PAINT_SOFTNESS * 2.5, texture_origin[2] * (1 << level)) / foot)
         edge = max(1.0, 1.0 / (EDGE_SLOPE * foot))
         view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height, whole_width,
                            whole_scale, taps, along, crisp, edge, max(0.0, 1 - along / 0.10),
                            0.11 * min(1.0, 0.12 / max(along, 0.12)))
+        depths = inv_depth[i]
         ray_v[0], ray_v[1], ray_v[2] = base_x, base_y, base_z
         j = 0
         while j < width:
@@ -381,7 +382,7 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
                 else:
                     for k in range(start, j):
                         ids[i, k] = 0
-                _surface_run(line, start, j, v, gradients, looks, index, inv_depth[i], rays[:, 0], ray_v, surface, fade,
+                _surface_run(line, start, j, v, gradients, looks, index, depths, ray_u, ray_v, surface, fade,
                              sun, ambient, horizon, lighting.night)
                 continue
             start = j

@@ -47,7 +47,7 @@ def _rounded(half: float, low: float, high: float) -> list[tuple[float, float]]:
 
 # x where the windscreen starts, roof starts, roof ends, rear window ends; heights of tail and bonnet (of the height).
 _BODIES = {'sedan': (0.215, 0.06, -0.20, -0.37, 0.60, 0.53), 'hatch': (0.245, 0.10, -0.33, -0.465, 0.57, 0.55),
-           'suv': (0.235, 0.115, -0.40, -0.480, 0.57, 0.57), 'van': (0.36, 0.215, -0.46, -0.492, 0.52, 0.52)}
+           'suv': (0.235, 0.115, -0.40, -0.468, 0.57, 0.57), 'van': (0.36, 0.215, -0.445, -0.468, 0.52, 0.52)}
 
 
 def car(rng: np.random.Generator, size: tuple[float, float, float], attribute: str, phase: float) -> Mesh:
@@ -60,10 +60,10 @@ def car(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
     half = 0.47 * width  # mirrors reach the full width
     belt = 0.56 * height if kind == 'van' else 0.60 * height
     floor = 0.15 * height
-    stations = [(-0.5, 0.22, 0.90 * deck, 0.86), (-0.475, 0.17, 0.99 * deck, 0.955), (tail - 0.004, 0.15, deck, 0.985),
+    stations = [(-0.492, 0.22, 0.90 * deck, 0.86), (-0.472, 0.17, 0.99 * deck, 0.955), (tail - 0.004, 0.15, deck, 0.985),
                 (0.5 * (tail + roof_rear), 0.15, belt / height, 1.0), (screen, 0.15, belt / height, 1.0),
                 (0.5 * (screen + 0.43), 0.15, 0.5 * (belt / height + bonnet), 0.99), (0.43, 0.16, bonnet, 0.96),
-                (0.475, 0.18, 0.90 * bonnet, 0.90), (0.5, 0.24, 0.72 * bonnet, 0.80)]
+                (0.47, 0.18, 0.90 * bonnet, 0.90), (0.49, 0.24, 0.72 * bonnet, 0.80)]
     stations.sort()
     body = loft(np.array([[(x * length, y, z) for y, z in _rounded(w * half, low * height, high * height)]
                           for x, low, high, w in stations]), paint, PAINT, crease=0.75)
@@ -87,8 +87,6 @@ def car(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
                                     (start, top, high)]), PANE, GLASS, (0.035, 0.965, 0.16, 0.93)))
     side.append(panel(np.array([(x_screen, base, belt - 0.06), (x_front, base, belt - 0.06), (x_front, top, high),
                                 (x_front + 0.03, top, high - 0.02)]), PANE, GLASS, (0.30, 0.97, 0.18, 0.86), lift=0.02))
-    if kind in ('suv', 'hatch', 'van'):
-        pass
     # Doors, sills, lamps, mirrors, wheels.
     flank_low, flank_high = floor + 0.22 * (belt - floor), floor + 0.66 * (belt - floor)
     for x in (x_front + 0.10 * length, middle, x_rear + 0.01 * length):
@@ -99,11 +97,11 @@ def car(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
         side.append(box((x, half, flank_high - 0.03), (0.14, 0.03, 0.025), tuple(0.6 * np.array(paint)), PAINT))
     side.append(box((x_screen - 0.10 * length * 0.5, half + 0.015 * width, belt + 0.04), (0.09, 0.03 * width * 2, 0.11), paint,
                     PAINT))
-    side.append(box((0.475 * length, 0.70 * half, 0.80 * bonnet * height), (0.045 * length, 0.30 * half, 0.075 * height),
-                    HEADLIGHT, LAMP, top=(0.5, 1.0), shift=(-0.01 * length, 0)))
+    side.append(box((0.476 * length, 0.64 * half, 0.71 * bonnet * height), (0.044 * length, 0.34 * half, 0.095 * height),
+                    HEADLIGHT, LAMP, top=(0.6, 0.95), shift=(-0.012 * length, 0)))
     tall = kind != 'sedan'
-    side.append(box((-0.488 * length, 0.78 * half, (0.80 if tall else 0.84) * deck * height),
-                    (0.024 * length, 0.26 * half, (0.15 if tall else 0.09) * height), TAILLIGHT, LAMP))
+    side.append(box((-0.485 * length, 0.72 * half, (0.76 if tall else 0.80) * deck * height),
+                    (0.022 * length, 0.26 * half, (0.15 if tall else 0.08) * height), TAILLIGHT, LAMP))
     radius = min(0.205 * height, 0.36)
     for x in (0.305, -0.29):
         side.append(_wheel(x * length, half + 0.006, radius, 0.2, arch=1.13))
@@ -113,10 +111,11 @@ def car(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
     parts.append(panel(np.array([(x_tail, base, deck * height), (x_tail, -base, deck * height),
                                  (x_rear, -top, 0.975 * height), (x_rear, top, 0.975 * height)]), PANE, GLASS,
                        (0.08, 0.92, 0.12, 0.88), lift=0.03))
-    parts += [box((0.489 * length, 0, 0.62 * bonnet * height), (0.02 * length, 0.95 * half, 0.10 * height), DARK),
-              box((0.49 * length, 0, 0.40 * bonnet * height), (0.02 * length, 1.25 * half, 0.05 * height), DARK),
-              box((-0.493 * length, 0, 0.25 * height), (0.014 * length, 1.5 * half, 0.07 * height), DARK),
-              box((-0.497 * length, 0, 0.62 * deck * height), (0.006 * length, 0.52, 0.12), PLATE),
+    parts += [box((0.482 * length, 0, 0.60 * bonnet * height), (0.026 * length, 0.86 * half, 0.085 * height), DARK),
+              box((0.485 * length, 0, 0.215 * height), (0.03 * length, 1.5 * half, 0.075 * height), DARK),
+              box((0.495 * length, 0, 0.235 * height), (0.006 * length, 0.52, 0.11), PLATE),
+              box((-0.49 * length, 0, 0.225 * height), (0.02 * length, 1.66 * half, 0.085 * height), DARK),
+              box((-0.491 * length, 0, 0.62 * deck * height), (0.008 * length, 0.52, 0.12), PLATE),
               box((0, 0, 0.13 * height), (0.86 * length, 1.6 * half, 0.08 * height), DARK)]
     return merge(parts)
 
@@ -277,7 +276,7 @@ def bus(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
     radius = min(0.5, 0.15 * height)
     windows += [_wheel(x * length, half + 0.006, radius, 0.3, arch=1.12) for x in ((0.30, -0.27) if length < 14
                                                                                    else (0.34, 0.0, -0.33))]
-    windows += [box((0.496 * length, 0.76 * half, 0.22 * height), (0.012 * length, 0.26 * half, 0.06 * height), HEADLIGHT,
+    windows += [box((0.4985 * length, 0.76 * half, 0.22 * height), (0.006 * length, 0.26 * half, 0.06 * height), HEADLIGHT,
                     LAMP),
                 box((-0.499 * length, 0.84 * half, 0.28 * height), (0.006 * length, 0.18 * half, 0.14 * height), TAILLIGHT,
                     LAMP),
@@ -290,8 +289,8 @@ def bus(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
                   panel(door, PANE, GLASS, (0.52, 0.94, 0.06, 0.96), lift=0.03)]
     return merge([
         shell, mirrored(merge(windows)), *doors,
-        _windscreen(0.5 * length, 0.94 * half, 0.36 * height, 0.80 * height, 0.012 * length),
-        box((0.492 * length, 0, 0.87 * height), (0.014 * length, 1.3 * half, 0.07 * height), (1.0, 0.6, 0.1), LAMP),
+        _windscreen(0.5 * length, 0.96 * half, 0.34 * height, 0.81 * height, 0.0),
+        box((0.4995 * length, 0, 0.87 * height), (0.004 * length, 1.3 * half, 0.07 * height), (1.0, 0.6, 0.1), LAMP),
         box((0.497 * length, 0, 0.11 * height), (0.008 * length, 1.8 * half, 0.05 * height), DARK),
         panel(np.array([(-0.5 * length, 0.9 * half, 0.5 * height), (-0.5 * length, -0.9 * half, 0.5 * height),
                         (-0.5 * length, -0.9 * half, 0.8 * height), (-0.5 * length, 0.9 * half, 0.8 * height)]), PANE, GLASS,
