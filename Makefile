@@ -25,7 +25,7 @@ help:  ## this list
 setup:  ## make .venv with everything in it (PYTHON=... to name an interpreter)
 	@python=$(firstword $(BOOTSTRAP)); \
 	if [ -z "$$python" ]; then \
-		echo "No Python was found. Install Python 3.11 (with its venv module and headers), or name one: make setup PYTHON=/path/to/python3.11" >&2; \
+		echo "No Python 3.8 or newer was found. Install Python 3.11 with its venv module and headers, or name one: make setup PYTHON=/path/to/python3.11" >&2; \
 		exit 1; \
 	fi; \
 	PYTHON='$(PYTHON)' "$$python" -m tools.setup

@@ -34,8 +34,8 @@ class TestMain:
         """No torch yet; ``on_offer`` decides whether pip finds the CPU build."""
         state = SimpleNamespace(on_offer=True, taken=[], free=100.0)
         monkeypatch.setattr(environment, 'on_offer', lambda venv, arguments: state.on_offer)
-        monkeypatch.setattr(environment, 'pip_install_or_raise',
-                            lambda venv, arguments, what: state.taken.append(arguments[-1]))
+        monkeypatch.setattr(environment, 'pip_install',
+                            lambda venv, arguments, what, console: state.taken.append(arguments[-1]))
         monkeypatch.setattr(checks, 'find_disk_gaps', lambda disk: [
             checks.Gap('too little', 'free some') for needed in disk.values() if needed > state.free])
         plan = torch_choice.plan_torch('torch==2.13.0', {}, [], 'Linux')

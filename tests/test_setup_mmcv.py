@@ -1,7 +1,6 @@
 """mmcv with operators: what it is built for, and reuse, cache, build. Nothing is installed or compiled here."""
 import io
 import os
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -55,7 +54,7 @@ class TestMmcvWheel:
         """A ``.venv`` whose mmcv works once a wheel with working content was installed; a build takes no time."""
         state = SimpleNamespace(installed=None, builds=0, installs=0, said=io.StringIO(), fails=False)
 
-        def install(venv, wheel):
+        def install(venv, wheel, console):
             state.installs += 1
             state.installed = wheel.read_text()
             return True
@@ -127,14 +126,19 @@ class TestMmcvBuild:
         assert mmcv_build.parallel_jobs(2, 1.0) == 1
 
     def test_progress_from_ninja(self):
-        line = mmcv_build.progress_line('[20/77] c++ -MMD -c nms.cpp', 50.0, 200.0)
-        assert line == '  mmcv: compiled 20 of 77 files, 50 s elapsed, about 142 s left'
+        progress = mmcv_build.NinjaProgress(200.0)
+        progress.read('[20/77] c++ -MMD -c nms.cpp')
+        assert progress.status(50.0) == '  mmcv: compiled 20 of 77 files, 50 s elapsed, about 142 s left'
 
     def test_progress_before_there_is_a_pace_uses_the_estimate(self):
-        assert mmcv_build.progress_line('[2/77] c++', 4.0, 200.0).endswith('about 196 s left')
+        progress = mmcv_build.NinjaProgress(200.0)
+        progress.read('[2/77] c++')
+        assert progress.status(4.0).endswith('about 196 s left')
 
     def test_other_output_is_no_progress(self):
-        assert mmcv_build.progress_line('running build_ext', 1.0, 200.0) is None
+        progress = mmcv_build.NinjaProgress(200.0)
+        progress.read('running build_ext')
+        assert progress.status(1.0) == '  mmcv: preparing (1 s)'
 
     def test_flags(self, tmp_path):
         compiler = tmp_path / 'g++'
@@ -163,7 +167,18 @@ class TestMmcvBuild:
         with pytest.raises(SetupError, match='No C\\+\\+ compiler'):
             mmcv_build.build_environ({'PATH': ''}, OpsTarget('2.1.0', 'cp311', '2.13.0+cpu'), 1)
 
-    def test_a_failed_build_shows_the_end_of_its_log(self, tmp_path):
-        command = [sys.executable, '-c', "print('[1/2] c++'); print('nms.cpp: error: no'); raise SystemExit(1)"]
+    def test_a_failed_build_shows_the_end_of_its_log(self, monkeypatch, tmp_path):
+        target = OpsTarget('2.1.0', 'cp311', '2.13.0+cpu')
+        source = mmcv_build.workshop(tmp_path, target) / 'mmcv-2.1.0'
+        source.mkdir(parents=True)
+
+        def failing(command, env, log, progress, console):
+            assert command[-1] == str(source)
+            log.write_text('[1/2] c++\nnms.cpp: error: no\n')
+            return 1
+
+        monkeypatch.setattr(mmcv_build, 'run_logged', failing)
+        said = io.StringIO()
         with pytest.raises(mmcv_build.CompilationError, match=r'nms\.cpp: error: no'):
-            mmcv_build._run_showing_ninja(command, os.environ, tmp_path / 'log', 1.0, Console(io.StringIO()))
+            mmcv_build.build(tmp_path, target, tmp_path, os.environ, Console(said))
+        assert 'Going on with the build that was cut short' in said.getvalue()

@@ -3,12 +3,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Tuple
 
-from tools.setup.console import SetupError
+from tools.setup.console import Console, SetupError
 from tools.setup.layout import venv_python
+from tools.setup.pins import installed_in
+from tools.setup.pip_progress import PipProgress
+from tools.setup.process import run_logged, tail
+
+LOG = 'setup.log'
 
 
 def clean_environ(env: Mapping[str, str]) -> Dict[str, str]:
@@ -23,20 +29,25 @@ def clean_environ(env: Mapping[str, str]) -> Dict[str, str]:
     return kept
 
 
-def pip_install(venv: Path, arguments: List[str], env: Optional[Mapping[str, str]] = None) -> bool:
-    """Run ``pip install`` with its own progress shown. Returns whether it succeeded."""
-    command = [str(venv_python(venv)), '-m', 'pip', 'install', '--no-input', '--progress-bar', _bar(), *arguments]
-    return subprocess.run(command, env=clean_environ(env or os.environ), stdin=subprocess.DEVNULL).returncode == 0
+def pip_install(venv: Path, arguments: List[str], what: str, console: Console) -> None:
+    """Run ``pip install`` with one live line; its whole output goes to ``<venv>/setup.log``.
 
-
-def pip_install_or_raise(venv: Path, arguments: List[str], what: str) -> None:
-    """Raises:
-        SetupError: if pip failed; its own output is above.
+    Raises:
+        SetupError: if pip failed, with the end of its output.
     """
-    if not pip_install(venv, arguments):
-        raise SetupError(f'pip could not install {what}; its output is above.\n'
+    log = venv / LOG
+    # The pip that comes with the interpreter may be too old to report its progress.
+    bar = 'raw' if pip_version(venv) >= (24, 1) else 'off'
+    command = [str(venv_python(venv)), '-m', 'pip', 'install', '--no-input', '--progress-bar', bar, *arguments]
+    if run_logged(command, clean_environ(os.environ), log, PipProgress(what), console) != 0:
+        raise SetupError(f'pip could not install {what}; the end of {log}:\n{tail(log)}\n'
                          'What to do: most often the network or a mirror is at fault. Run the same command again: '
                          'what is installed already is kept.')
+
+
+def pip_version(venv: Path) -> Tuple[int, ...]:
+    pip = installed_in(venv).get('pip')
+    return tuple(int(part) for part in re.findall(r'\d+', pip.version)[:2]) if pip else (0, )
 
 
 def on_offer(venv: Path, arguments: List[str]) -> bool:
@@ -60,8 +71,3 @@ def ask_python(venv: Path, code: str) -> Dict[str, Any]:
         raise SetupError(f'A check inside {venv} failed:\n{tail}')
     answer: Dict[str, Any] = json.loads(done.stdout.decode().strip().splitlines()[-1])
     return answer
-
-
-def _bar() -> str:
-    """pip's bar on a terminal; none in a log."""
-    return 'on' if os.isatty(1) else 'off'

@@ -80,10 +80,17 @@ def up_to_date(venv: Path, console: Console) -> bool:
     python = probe(str(layout.venv_python(venv)))
     if python is None or stamp.read(venv) != wanted_fingerprint(python.version_text):
         return False
-    problems = pins.unmet(all_pins(), pins.installed(pins.site_packages(venv)))
+    problems = shortcomings(venv)
     for problem in problems:
-        console.say(f'[set-up] {venv} was changed: {problem.problem}')
+        console.say(f'[set-up] {venv} was changed: {problem}')
     return not problems
+
+
+def shortcomings(venv: Path) -> List[str]:
+    """What keeps ``.venv`` from being as pinned and whole, in words."""
+    there = pins.installed_in(venv)
+    return pins.unmet(all_pins(), there) + [
+        f'{name} is incomplete ({file} is gone)' for name, file in pins.broken(there).items()]
 
 
 def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
@@ -98,7 +105,8 @@ def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
     stamp.clear(venv)
     with console.step(f'environment {venv} (Python {python.version_text})'):
         make_venv(venv, python)
-        ensure(venv, 'build', ['--upgrade'])
+        repair(venv, console)
+        ensure(venv, 'build', ['--upgrade'], console)
     with console.step(f'torch {wanted["torch"]}'):
         ensure_torch(venv, plan, console)
         torch = environment.ask_python(venv, TORCH_PROBE)
@@ -108,11 +116,11 @@ def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
         if complaint:
             console.say(f'WARNING: {complaint}')
     with console.step('pinned packages (requirements/runtime.txt, test.txt)'):
-        ensure(venv, 'runtime', [])
-        ensure(venv, 'test', [])
+        ensure(venv, 'runtime', [], console)
+        ensure(venv, 'test', [], console)
     with console.step('OpenMMLab and devkits (requirements/openmmlab.txt)'):
         # One of them has no wheel, only a source that builds with the setuptools that is already here.
-        ensure(venv, 'openmmlab', ['--no-deps', '--no-build-isolation'])
+        ensure(venv, 'openmmlab', ['--no-deps', '--no-build-isolation'], console)
     with console.step(f'mmcv {wanted["mmcv"]} with operators'):
         target = choose_target(wanted['mmcv'], torch, find_nvcc(env))
         if torch['cuda_works'] and not target.cuda:
@@ -120,13 +128,13 @@ def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
                         "same, except for mmcv's own operators (deformable attention, 3D NMS).")
         console.say('mmcv: ' + mmcv_wheel.provide(venv, target, cache, env, console))
     with console.step('this package, editable'):
-        environment.pip_install_or_raise(
-            venv, ['--quiet', '--no-deps', '--no-build-isolation', '-e', str(layout.ROOT)], 'this package')
+        environment.pip_install(
+            venv, ['--no-deps', '--no-build-isolation', '-e', str(layout.ROOT)], 'this package', console)
     with console.step('verification: imports, registries, operators'):
         versions = environment.ask_python(venv, VERIFY)
-        problems = pins.unmet(all_pins(), pins.installed(pins.site_packages(venv)))
+        problems = shortcomings(venv)
         if problems:
-            raise SetupError('After installing, these pins do not hold:\n- ' + '\n- '.join(p.problem for p in problems))
+            raise SetupError(f'After installing, {venv} is not as pinned:\n- ' + '\n- '.join(problems))
     stamp.write(venv, wanted_fingerprint(python.version_text))
     console.say('[set-up] ' + ', '.join(f'{name} {version}' for name, version in versions.items()))
     console.summary()
@@ -151,7 +159,7 @@ def choose_interpreter(venv: Path, env: Dict[str, str]) -> Interpreter:
 def check_machine(venv: Path, python: Interpreter, env: Dict[str, str], cache: Path,
                   plan: torch_choice.TorchPlan) -> None:
     """Look for everything that would stop the set-up later. Raises :class:`SetupError` naming all that is missing."""
-    there = pins.installed(pins.site_packages(venv))
+    there = pins.installed_in(venv)
     tag = 'cp{}{}'.format(*python.version[:2])
     needs_compiler = 'mmcv' not in there and not mmcv_wheel.maybe_cached(
         cache, all_pins()['mmcv'], tag, all_pins()['torch'])
@@ -175,42 +183,41 @@ def make_venv(venv: Path, python: Interpreter) -> None:
         raise SetupError(f'{python.executable} -m venv {venv} failed; its output is above.')
 
 
-def missing(venv: Path, name: str) -> List[pins.Unmet]:
-    return pins.unmet(pins.read_pins(pin_files()[name]), pins.installed(pins.site_packages(venv)))
-
-
-def ensure(venv: Path, name: str, arguments: List[str]) -> None:
+def ensure(venv: Path, name: str, arguments: List[str], console: Console) -> None:
     """Install ``requirements/<name>.txt`` unless all its pins hold already."""
-    repair(venv, name, arguments)
-    if missing(venv, name):
-        environment.pip_install_or_raise(
+    if pins.unmet(pins.read_pins(pin_files()[name]), pins.installed_in(venv)):
+        environment.pip_install(
             venv, [*arguments, '-c', str(pin_files()['constraints']), '-r', str(pin_files()[name])],
-            f'requirements/{name}.txt')
+            f'requirements/{name}.txt', console)
 
 
-def repair(venv: Path, name: str, arguments: List[str]) -> None:
-    """Put back what lacks files: pip takes a package with metadata for installed, whatever else is gone."""
-    broken = [pin.requirement for pin in missing(venv, name) if pin.broken]
-    if broken:
-        environment.pip_install_or_raise(
-            venv, [*arguments, '--no-deps', '--force-reinstall', *broken], ' '.join(broken))
+def repair(venv: Path, console: Console) -> None:
+    """Put back packages that lack files. mmcv is not among them: its own step looks whether it works."""
+    there = pins.installed_in(venv)
+    found = {name: file for name, file in pins.broken(there).items() if name not in ('mmcv', 'scene-qformer')}
+    for name, file in found.items():
+        console.say(f'{name} {there[name].version} is incomplete ({file} is gone); installing it again')
+    if found:
+        environment.pip_install(
+            venv, ['--no-deps', '--force-reinstall', *(f'{name}=={there[name].version}' for name in found)],
+            ', '.join(found), console)
 
 
 def ensure_torch(venv: Path, plan: torch_choice.TorchPlan, console: Console) -> None:
-    """Raises:
-        SetupError: if none of the plan's attempts succeeded.
+    """Install torch as planned, unless its pin holds already.
+
+    Raises:
+        SetupError: if pip failed, or the disk is too small for the build that is on offer.
     """
-    problems = missing(venv, 'torch')
-    if not problems:
+    if not pins.unmet(pins.read_pins(pin_files()['torch']), pins.installed_in(venv)):
         return
-    force = ['--force-reinstall', '--no-deps'] if problems[0].broken else []
     constraints = ['-c', str(pin_files()['constraints'])]
     for attempt, fallback in zip(plan.attempts, [*plan.attempts[1:], None]):
         if fallback is not None and not environment.on_offer(venv, list(attempt)):
             checks.require(checks.find_disk_gaps({venv: torch_choice.CUDA_DISK_GIB}))
             console.say(f'{attempt[0]} is not on offer here; taking {fallback[0]}, a larger download')
             continue
-        environment.pip_install_or_raise(venv, [*force, *constraints, *attempt], attempt[0])
+        environment.pip_install(venv, [*constraints, *attempt], attempt[0], console)
         return
 
 

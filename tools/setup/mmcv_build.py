@@ -4,17 +4,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tarfile
-import time
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 from tools.setup.checks import find_compiler
 from tools.setup.console import Console, SetupError
 from tools.setup.environment import clean_environ
 from tools.setup.layout import venv_python
 from tools.setup.ops_target import OpsTarget, find_nvcc
+from tools.setup.pip_progress import PipProgress
+from tools.setup.process import Progress, run_logged, tail
 
 # Measured with the flags below: 200 s on 2 cores for the 77 C++ files of mmcv 2.1 without CUDA. Without them, 8 minutes
 # and a wheel of 32 MB, nearly all of it debug information.
@@ -89,29 +89,32 @@ def build(venv: Path, target: OpsTarget, cache: Path, env: Mapping[str, str], co
         estimate = CPU_CORE_SECONDS / jobs
         console.say(f'Building mmcv {target.mmcv} with CPU operators in {jobs} parallel jobs; estimate '
                     f'{estimate:.0f} s (measured: 200 s with 2). This happens once: the wheel is kept.')
-    source = _source(venv, target.mmcv, place, settings, log)
+    source = _source(venv, target.mmcv, place, settings, log, console)
     wheels = place / 'wheel'
     shutil.rmtree(str(wheels), ignore_errors=True)
     command = [str(venv_python(venv)), '-m', 'pip', 'wheel', '-v', '--no-build-isolation', '--no-deps',
                '--no-cache-dir', '-w', str(wheels), str(source)]
-    _run_showing_ninja(command, settings, log, estimate, console)
+    if run_logged(command, settings, log, NinjaProgress(estimate), console) != 0:
+        raise CompilationError(
+            f'Building mmcv failed; the end of {log}:\n{tail(log)}\n'
+            'What to do: if a line says "Killed", memory ran out: try again on fewer cores (taskset -c 0 make setup). '
+            'Else the log names what the compiler missed.')
     (wheel, ) = wheels.glob('mmcv-*.whl')
     return wheel
 
 
-def _source(venv: Path, version: str, place: Path, settings: Mapping[str, str], log: Path) -> Path:
+def _source(venv: Path, version: str, place: Path, settings: Mapping[str, str], log: Path, console: Console) -> Path:
     """The unpacked source. One that is there already is used again, with the object files of a build cut short."""
     source = place / f'mmcv-{version}'
     if source.is_dir():
+        console.say(f'Going on with the build that was cut short in {place}')
         return source
     command = [str(venv_python(venv)), '-m', 'pip', 'download', '--no-input', '--no-build-isolation', '--no-deps',
-               '--no-binary', 'mmcv', '-d', str(place), f'mmcv=={version}']
-    with log.open('wb') as stream:
-        code = subprocess.run(command, env=dict(settings), stdin=subprocess.DEVNULL, stdout=stream,
-                              stderr=subprocess.STDOUT).returncode
+               '--progress-bar', 'off', '--no-binary', 'mmcv', '-d', str(place), f'mmcv=={version}']
+    code = run_logged(command, settings, log, PipProgress('source of mmcv'), console)
     archives = sorted(place.glob('mmcv-*.tar.gz'))
     if code != 0 or not archives:
-        raise SetupError(f"mmcv {version}'s source could not be downloaded; the end of {log}:\n{_tail(log)}")
+        raise SetupError(f"mmcv {version}'s source could not be downloaded; the end of {log}:\n{tail(log)}")
     # Unpacked beside and renamed, so that a half-unpacked source is never taken for a whole one.
     staging = place / 'unpacking'
     shutil.rmtree(str(staging), ignore_errors=True)
@@ -123,44 +126,26 @@ def _source(venv: Path, version: str, place: Path, settings: Mapping[str, str], 
     return source
 
 
-def _run_showing_ninja(command: List[str], settings: Mapping[str, str], log: Path, estimate: Optional[float],
-                       console: Console) -> None:
-    begin = time.monotonic()
-    with log.open('ab') as stream:
-        process = subprocess.Popen(command, env=dict(settings), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT)
-        try:
-            assert process.stdout is not None
-            for raw in process.stdout:
-                stream.write(raw)
-                line = progress_line(raw.decode(errors='replace'), time.monotonic() - begin, estimate)
-                if line:
-                    console.live(line)
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-    if code != 0:
-        raise CompilationError(
-            f'Building mmcv failed; the end of {log}:\n{_tail(log)}\n'
-            'What to do: if a line says "Killed", memory ran out: try again on fewer cores (taskset -c 0 make setup). '
-            'Else the log names what the compiler missed.')
+class NinjaProgress(Progress):
+    """Follows the lines ``[12/77] c++ ...`` with which ninja reports finished files.
 
-
-def progress_line(line: str, elapsed: float, estimate: Optional[float]) -> Optional[str]:
-    """The live line for one line of ninja's output (``[12/77] c++ ...``); ``None`` for any other line.
-
-    ``elapsed`` and ``estimate`` (of the whole) in seconds.
+    Args:
+        estimate: Seconds that the whole should take; ``None`` if unknown.
     """
-    match = _NINJA.match(line)
-    if match is None:
-        return None
-    done, total = int(match.group(1)), int(match.group(2))
-    remaining = elapsed * (total - done) / done if done >= 5 else max(0.0, (estimate or 0.0) - elapsed)
-    rest = f', about {remaining:.0f} s left' if done >= 5 or estimate else ''
-    return f'  mmcv: compiled {done} of {total} files, {elapsed:.0f} s elapsed{rest}'
 
+    def __init__(self, estimate: Optional[float]) -> None:
+        self.estimate = estimate
+        self.done = self.total = 0
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return '\n'.join(log.read_text(errors='replace').splitlines()[-lines:])
+    def read(self, line: str) -> None:
+        match = _NINJA.match(line)
+        if match:
+            self.done, self.total = int(match.group(1)), int(match.group(2))
+
+    def status(self, elapsed: float) -> str:
+        if not self.total:
+            return f'  mmcv: preparing ({elapsed:.0f} s)'
+        text = f'  mmcv: compiled {self.done} of {self.total} files, {elapsed:.0f} s elapsed'
+        if self.done >= 5:  # enough for a pace
+            return text + f', about {elapsed * (self.total - self.done) / self.done:.0f} s left'
+        return text + (f', about {max(0.0, self.estimate - elapsed):.0f} s left' if self.estimate else '')

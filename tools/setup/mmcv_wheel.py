@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import List, Mapping
 
-from tools.setup import environment, mmcv_build
+from tools.setup import environment, mmcv_build, pins
 from tools.setup.console import Console, SetupError
 from tools.setup.lock import locked
 from tools.setup.ops_target import OpsTarget
@@ -27,7 +27,8 @@ def works(venv: Path, target: OpsTarget) -> bool:
         found = environment.ask_python(venv, _PROBE)
     except SetupError:
         return False
-    return found['version'] == target.mmcv and (not target.cuda or found['compiled_for'] != 'not available')
+    whole = 'mmcv' not in pins.broken(pins.installed_in(venv))
+    return whole and found['version'] == target.mmcv and (not target.cuda or found['compiled_for'] != 'not available')
 
 
 def cached_wheels(cache: Path, target: OpsTarget) -> List[Path]:
@@ -51,7 +52,7 @@ def provide(venv: Path, target: OpsTarget, cache: Path, env: Mapping[str, str], 
     shelf.mkdir(parents=True, exist_ok=True)
     with locked(shelf / '.lock', lambda: console.say('Another set-up is building the same wheel; waiting for it ...')):
         for wheel in cached_wheels(cache, target):
-            if _install(venv, wheel) and works(venv, target):
+            if _install(venv, wheel, console) and works(venv, target):
                 return f'from the cache, {wheel}'
             console.say(f'The cached {wheel} does not work here (built on another system?); removing it and building.')
             wheel.unlink()
@@ -70,7 +71,7 @@ def provide(venv: Path, target: OpsTarget, cache: Path, env: Mapping[str, str], 
             os.replace(str(staged), str(wheel))
     if built is None:
         return provide(venv, target.cpu_only(), cache, env, console)
-    if not (_install(venv, wheel) and works(venv, target)):
+    if not (_install(venv, wheel, console) and works(venv, target)):
         # Let the import say why, in its own words.
         environment.ask_python(venv, _PROBE)
         raise SetupError(f'The mmcv that was just built ({wheel}) does not hold what was asked for: {target}.')
@@ -78,5 +79,10 @@ def provide(venv: Path, target: OpsTarget, cache: Path, env: Mapping[str, str], 
     return f'built, and kept as {wheel}'
 
 
-def _install(venv: Path, wheel: Path) -> bool:
-    return environment.pip_install(venv, ['--quiet', '--no-deps', '--force-reinstall', str(wheel)])
+def _install(venv: Path, wheel: Path, console: Console) -> bool:
+    try:
+        environment.pip_install(venv, ['--no-deps', '--force-reinstall', str(wheel)], wheel.name, console)
+    except SetupError as error:
+        console.say(str(error))
+        return False
+    return True

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Dict, Iterable, List
@@ -40,6 +39,10 @@ def site_packages(venv: Path) -> List[Path]:
     return sorted((venv / 'lib').glob('python3.*/site-packages'))
 
 
+def installed_in(venv: Path) -> Dict[str, metadata.Distribution]:
+    return installed(site_packages(venv))
+
+
 def installed(site: Iterable[Path]) -> Dict[str, metadata.Distribution]:
     """Distributions in these folders by normal name, read from their metadata alone, so that any Python can ask."""
     found: Dict[str, metadata.Distribution] = {}
@@ -50,37 +53,28 @@ def installed(site: Iterable[Path]) -> Dict[str, metadata.Distribution]:
     return found
 
 
-@dataclass(frozen=True)
-class Unmet:
-    """A pin that does not hold. ``broken``: the version is right, but files are gone, so that pip must be forced."""
-    name: str
-    version: str
-    problem: str
-    broken: bool = False
+def unmet(pins: Dict[str, str], there: Dict[str, metadata.Distribution]) -> List[str]:
+    """The pins that do not hold, each in words: empty if the environment is as pinned.
 
-    @property
-    def requirement(self) -> str:
-        return f'{self.name}=={self.version}'
-
-
-def unmet(pins: Dict[str, str], there: Dict[str, metadata.Distribution]) -> List[Unmet]:
-    """The pins that do not hold: empty if the environment is as pinned.
-
-    A package whose recorded files are not all there counts as broken: an interrupted installation leaves such. A local
-    version (``2.13.0+cpu``) meets its public one.
+    A local version (``2.13.0+cpu``) meets its public one.
     """
-    result = []
+    problems = []
     for name, version in pins.items():
         distribution = there.get(name)
         if distribution is None:
-            result.append(Unmet(name, version, f'{name} {version} is not installed'))
+            problems.append(f'{name} {version} is not installed')
         elif distribution.version.split('+')[0] != version:
-            result.append(Unmet(name, version, f'{name} {version} is pinned, {distribution.version} is installed'))
-        else:
-            gone = missing_file(distribution)
-            if gone:
-                result.append(Unmet(name, version, f'{name} {version} is incomplete ({gone} is gone)', broken=True))
-    return result
+            problems.append(f'{name} {version} is pinned, {distribution.version} is installed')
+    return problems
+
+
+def broken(there: Dict[str, metadata.Distribution]) -> Dict[str, str]:
+    """Packages that lack recorded files, as an interrupted installation leaves them: name to the first such file.
+
+    pip itself does not notice: it takes whatever has metadata for installed.
+    """
+    gone = {name: missing_file(distribution) for name, distribution in there.items()}
+    return {name: file for name, file in gone.items() if file}
 
 
 def missing_file(distribution: metadata.Distribution) -> str:
