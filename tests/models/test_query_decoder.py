@@ -1,6 +1,7 @@
 import pytest
 import torch
 from scene_qformer.models import SceneQueryDecoder
+from scene_qformer.models.positional_encoding import sine_embedding
 from scene_qformer.models.scene_qformer import flatten_memory
 
 
@@ -23,32 +24,34 @@ def inputs(batch_size=2):
     generator = torch.Generator().manual_seed(0)
     feats = [torch.randn(batch_size, 2, 12, 3, 5, generator=generator)]
     encodings = [torch.randn(1, 2, 12, 3, 5, generator=generator)]
-    query, query_pos = torch.randn(2, batch_size, 7, 12, generator=generator)
+    query = torch.randn(batch_size, 7, 12, generator=generator)
     reference_points = torch.rand(batch_size, 7, 3, generator=generator)
-    return dict(query=query, query_pos=query_pos, reference_points=reference_points, **flatten_memory(feats, encodings))
+    return dict(query=query, reference_points=reference_points, **flatten_memory(feats, encodings))
 
 
 def test_gives_every_layer_and_each_differs():
-    states = build()(**inputs())
+    data = inputs()
+    states, points = build()(**data)
     assert states.shape == (3, 2, 7, 12)
+    assert all(torch.equal(layer, data['reference_points']) for layer in points)
     assert not torch.allclose(states[0], states[1]) and not torch.allclose(states[1], states[2])
 
 
 def test_one_layer_by_hand():
     decoder = build(num_layers=1).eval()
     layer, data = decoder.layers[0], inputs()
-    query, pos = data['query'], data['query_pos']
+    query, pos = data['query'], decoder.position_mlp(sine_embedding(data['reference_points'], 6))
     query = layer.norms[0](query + layer.self_attn.attn(query + pos, query + pos, query)[0])
     query = layer.norms[1](query + layer.cross_attn.attn(query + pos, data['key'] + data['key_pos'], data['value'])[0])
     first, second = layer.ffn.layers[0][0], layer.ffn.layers[1]
     query = layer.norms[2](query + second(first(query).relu()))
-    assert torch.allclose(decoder(**data)[0], query, atol=1e-5)
+    assert torch.allclose(decoder(**data)[0][0], query, atol=1e-5)
 
 
 def test_mmcv_attention_works_unmodified_and_agrees():
     ours, theirs = build().eval(), build('MultiheadAttention').eval()
     theirs.load_state_dict(ours.state_dict())
-    assert torch.allclose(ours(**inputs()), theirs(**inputs()), atol=1e-5)
+    assert torch.allclose(ours(**inputs())[0], theirs(**inputs())[0], atol=1e-5)
 
 
 def test_recomputing_activations_changes_nothing():
@@ -56,7 +59,7 @@ def test_recomputing_activations_changes_nothing():
     for with_cp in (False, True):
         decoder, data = build(with_cp=with_cp).train(), inputs()
         data['query'].requires_grad_()
-        states = decoder(**data)
+        states, _ = decoder(**data)
         (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
         results.append([parameter.grad for parameter in decoder.parameters()] + [data['query'].grad])
     for plain, recomputed in zip(*results):
@@ -67,7 +70,7 @@ def test_samples_of_a_batch_do_not_mix():
     decoder, data = build().eval(), inputs()
     single = {name: value if name in ('spatial_shapes', 'level_start_index') else value[1:]
               for name, value in data.items()}
-    assert torch.allclose(decoder(**data)[:, 1:], decoder(**single), atol=1e-5)
+    assert torch.allclose(decoder(**data)[0][:, 1:], decoder(**single)[0], atol=1e-5)
 
 
 def test_masked_queries_do_not_see_each_other():
@@ -76,7 +79,7 @@ def test_masked_queries_do_not_see_each_other():
     mask[:4, 4:] = True  # the first four are blind to the rest
     changed = {**data, 'query': data['query'].clone()}
     changed['query'][:, 4:] += 1.
-    before, after = decoder(**data, attn_mask=mask), decoder(**changed, attn_mask=mask)
+    before, after = decoder(**data, attn_mask=mask)[0], decoder(**changed, attn_mask=mask)[0]
     assert torch.equal(before[:, :, :4], after[:, :, :4])
     assert not torch.allclose(before[:, :, 4:], after[:, :, 4:])
 
@@ -100,3 +103,30 @@ def test_memory_layout_is_camera_level_row_column():
 def test_unknown_attention_is_named():
     with pytest.raises(KeyError, match='NoSuchAttention is not in the'):
         build('NoSuchAttention')
+
+
+def test_refinement_moves_points_from_layer_to_layer():
+    decoder, data = build(refine_reference_points=True).eval(), inputs()
+    points = decoder(**data)[1]
+    assert all(torch.allclose(layer, data['reference_points'], atol=1e-5) for layer in points)  # starts with no step
+    with torch.no_grad():
+        for step, refinement in zip((0.25, 0.5, 1.), decoder.refinements):
+            refinement.bias.fill_(step)
+    states, moved = decoder(**data)
+    start = data['reference_points'].logit()
+    for layer, steps in zip(moved, (0.25, 0.75, 1.75)):
+        assert torch.allclose(layer.logit(), start + steps, atol=1e-4)
+    assert not torch.allclose(states[1], decoder(**{**data, 'reference_points': data['reference_points'] * 0.9})[0][1])
+
+
+def test_each_layer_learns_its_own_step():
+    decoder, data = build(refine_reference_points=True), inputs()
+    decoder(**data)[1][1].sum().backward()
+    with_gradient = [refinement.bias.grad is not None and bool(refinement.bias.grad.abs().sum())
+                     for refinement in decoder.refinements]
+    assert with_gradient == [False, True, False]
+
+
+def test_width_that_cannot_hold_the_position_code_is_refused():
+    with pytest.raises(ValueError, match='divisible by 4.*got 6'):
+        SceneQueryDecoder(embed_dims=6, self_attn_cfg=dict(num_heads=3, type='GlobalAttention'))

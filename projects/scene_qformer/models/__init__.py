@@ -7,10 +7,12 @@ from .query_decoder import SceneQueryDecoder
 from .scene_qformer import SceneQFormer
 from .scene_queries import SceneQueries
 from .single_level_fpn import SingleLevelFPN
+from .surround_deformable_attention import SurroundDeformableAttention
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 
 __all__ = [
     'BBox3DL1Cost', 'CameraIDEncoding', 'GlobalAttention', 'IdentityProjector', 'LinearProjector', 'MLPProjector',
     'NMSFreeBBoxCoder', 'NonFiniteLossError', 'SceneDetectionHead', 'SceneQFormer', 'SceneQueries',
-    'SceneQueryDecoder', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding'
+    'SceneQueryDecoder', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding',
+    'SurroundDeformableAttention'
 ]

@@ -4,8 +4,8 @@ An encoding is a module called with ``(img_feats, cameras)`` that returns one te
 ``(B, N, C, Hl, Wl)``:
 
 - ``img_feats``: list of ``(B, N, C, Hl, Wl)``, finest level first; encodings read shapes and dtype from it.
-- ``cameras``: dict of float32 tensors ``(B, N, 4, 4)`` (``lidar2img``, ``lidar2cam``, ``cam2img``), stacked once by
-  the detector from the metas; empty where the model is called without metas.
+- ``cameras``: dict of float32 tensors: ``image_size`` ``(2,)`` and, where the model is called with metas,
+  ``lidar2img``, ``lidar2cam``, ``cam2img`` ``(B, N, 4, 4)``, stacked once by the detector.
 """
 from __future__ import annotations
 

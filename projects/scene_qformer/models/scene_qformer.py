@@ -8,7 +8,6 @@ from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from .finite_losses import check_finite_losses
-from .scene_queries import QueryState
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
@@ -82,25 +81,25 @@ class SceneQFormer(Base3DDetector):
             feats = self.neck(feats)
         return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
 
-    def decode_queries(self, img_feats: list[Tensor], batch_input_metas: list[dict] | None) -> tuple[Tensor, Tensor]:
+    def decode_queries(self, imgs: Tensor, batch_input_metas: list[dict] | None = None) -> tuple[Tensor, Tensor]:
         """Let the scene queries read the images.
 
         Args:
-            img_feats: One ``(B, N, C, Hl, Wl)`` per level.
+            imgs: ``(B, N, 3, H, W)``, normalised.
             batch_input_metas: B dicts with the camera matrices, or None where there are none.
 
         Returns:
-            Queries after every layer ``(num_layers, B, Q, C)``, reference points ``(B, Q, 3)`` in [0, 1].
+            Queries after every layer ``(num_layers, B, Q, C)``, and the reference points ``(num_layers, B, Q, 3)`` in
+            [0, 1] to which their boxes are relative.
         """
-        cameras = stack_camera_matrices(batch_input_metas, img_feats[0].device)
-        encodings = self.positional_encoding(img_feats, cameras)
-        state: QueryState = self.scene_queries(len(img_feats[0]))
-        queries = self.decoder(
-            query=state.query,
-            query_pos=state.query_pos,
-            reference_points=state.reference_points,
-            **flatten_memory(img_feats, encodings))
-        return queries, state.reference_points
+        img_feats = self.extract_feat(imgs)
+        cameras = stack_cameras(batch_input_metas, imgs)
+        query, reference_points = self.scene_queries(len(imgs))
+        return self.decoder(
+            query=query,
+            reference_points=reference_points,
+            cameras=cameras,
+            **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras)))
 
     def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs) -> Tensor:
         """Mode ``tensor``: scene tokens.
@@ -113,7 +112,7 @@ class SceneQFormer(Base3DDetector):
             Scene tokens ``(B, Q, D)``.
         """
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
-        queries, _ = self.decode_queries(self.extract_feat(imgs), _metas(data_samples))
+        queries, _ = self.decode_queries(imgs, _metas(data_samples))
         return queries[-1] if self.projector is None else self.projector(queries[-1])
 
     def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
@@ -123,7 +122,7 @@ class SceneQFormer(Base3DDetector):
             NonFiniteLossError: If one is not.
         """
         head = self._require_head('loss')
-        queries, reference_points = self.decode_queries(self.extract_feat(inputs['imgs']), _metas(data_samples))
+        queries, reference_points = self.decode_queries(inputs['imgs'], _metas(data_samples))
         losses = head.loss(queries, reference_points, data_samples)
         check_finite_losses(losses, data_samples)
         return losses
@@ -132,7 +131,7 @@ class SceneQFormer(Base3DDetector):
         """Mode ``predict``: the data samples with ``pred_instances_3d`` in the LiDAR frame."""
         head = self._require_head('predict')
         metas = _metas(data_samples)
-        queries, reference_points = self.decode_queries(self.extract_feat(inputs['imgs']), metas)
+        queries, reference_points = self.decode_queries(inputs['imgs'], metas)
         return self.add_pred_to_datasample(data_samples, head.predict(queries, reference_points, metas))
 
     def _require_head(self, mode: str):
@@ -146,23 +145,23 @@ def _metas(data_samples: list | None) -> list[dict] | None:
     return None if data_samples is None else [sample.metainfo for sample in data_samples]
 
 
-def stack_camera_matrices(batch_input_metas: list[dict] | None, device: torch.device) -> dict[str, Tensor]:
+def stack_cameras(batch_input_metas: list[dict] | None, imgs: Tensor) -> dict[str, Tensor]:
     """Stack the metas' camera matrices once, for all parts.
 
     Args:
         batch_input_metas: B dicts with ``(N, 4, 4)`` arrays under some of ``lidar2img``, ``lidar2cam``, ``cam2img``.
-        device: Where the tensors go.
+        imgs: ``(B, N, 3, H, W)``.
 
     Returns:
-        ``(B, N, 4, 4)`` float32 by name, of those that every meta has.
+        ``(B, N, 4, 4)`` float32 by name, of those that every meta has, and ``image_size`` ``(2,)``: width and height of
+        the padded image in pixels.
     """
-    if not batch_input_metas:
-        return {}
-    return {
-        name: torch.from_numpy(np.stack([np.asarray(meta[name], dtype=np.float32) for meta in batch_input_metas])).to(
-            device, non_blocking=True)
-        for name in CAMERA_MATRICES if all(name in meta for meta in batch_input_metas)
-    }
+    cameras = {'image_size': torch.tensor(imgs.shape[:-3:-1], dtype=torch.float32, device=imgs.device)}
+    for name in CAMERA_MATRICES:
+        if batch_input_metas and all(name in meta for meta in batch_input_metas):
+            matrices = np.stack([np.asarray(meta[name], dtype=np.float32) for meta in batch_input_metas])
+            cameras[name] = torch.from_numpy(matrices).to(imgs.device, non_blocking=True)
+    return cameras
 
 
 def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ TWO_CARS = ([[1., 2., -1., 4., 2., 1.5, 0.3, 1., 0.], [-5., 6., -1., 4., 2., 1.5
 
 def test_starts_at_the_reference_points(head):
     reference = torch.tensor([[[0.5, 0.25, 0.75], [0.1, 0.9, 0.5]]])
-    logits, codes = head(torch.randn(2, 1, 2, 8), reference)
+    logits, codes = head(torch.randn(2, 1, 2, 8), reference.expand(2, 1, 2, 3))
     assert logits.shape == (2, 1, 2, 3) and codes.shape == (2, 1, 2, 10)
     expected = torch.tensor([[0., -10., 2.], [-8., 16., 0.]])  # low + fraction * (high - low)
     assert torch.allclose(codes[0, 0, :, :3], expected, atol=1e-4)
@@ -40,7 +40,7 @@ def test_starts_at_the_reference_points(head):
 
 def test_bbox_loss_by_hand(head):
     """Zero codes at the two reference points nearest to two objects: every term can be added up."""
-    reference = torch.tensor([[[0.55, 0.55, 0.5], [0.25, 0.65, 0.5], [0.9, 0.1, 0.5]]])
+    reference = torch.tensor([[[[0.55, 0.55, 0.5], [0.25, 0.65, 0.5], [0.9, 0.1, 0.5]]]])
     losses = head.loss(torch.zeros(1, 1, 3, 8), reference, [sample(*TWO_CARS)])
     distance = 0.
     for (x, y), (cx, cy, yaw, vx) in zip(((1., 2.), (-5., 6.)), ((1., 2., 0.3, 1.), (-5., 6., -0.3, 0.))):
@@ -62,20 +62,20 @@ def test_perfect_predictions_cost_nothing(head):
 
 def test_each_layer_has_its_losses_and_batched_equals_single(head):
     queries = torch.randn(3, 2, 7, 8)
-    reference = torch.rand(1, 7, 3).expand(2, 7, 3)
+    reference = torch.rand(1, 7, 3).expand(3, 2, 7, 3)
     samples = [sample(*TWO_CARS), sample([TWO_CARS[0][0]], [1])]
     torch.nn.init.normal_(head.reg_branch[-1].weight, std=0.1)
     losses = head.loss(queries, reference, samples)
     assert set(losses) == {'loss_cls', 'loss_bbox', 'd0.loss_cls', 'd0.loss_bbox', 'd1.loss_cls', 'd1.loss_bbox'}
-    singles = [head.loss(queries[:, i:i + 1], reference[:1], samples[i:i + 1]) for i in range(2)]
+    singles = [head.loss(queries[:, i:i + 1], reference[:, :1], samples[i:i + 1]) for i in range(2)]
     for name in losses:  # losses are averaged over objects: 2 in one sample, 1 in the other
         joint = (2 * singles[0][name] + singles[1][name]) / 3
         assert losses[name].item() == pytest.approx(joint.item(), rel=1e-4), name
 
 
 def test_no_objects_gives_finite_losses_and_all_gradients(head):
-    head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 5, 3), [sample([], [])])
-    losses = head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 5, 3), [sample([], [])])
+    head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 1, 5, 3), [sample([], [])])
+    losses = head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 1, 5, 3), [sample([], [])])
     assert losses['loss_bbox'].item() == 0 and 0 < losses['loss_cls'].item() < 1
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
@@ -83,12 +83,12 @@ def test_no_objects_gives_finite_losses_and_all_gradients(head):
 
 def test_more_objects_than_queries(head):
     boxes = torch.rand(7, 9).tolist()
-    losses = head.loss(torch.randn(1, 1, 3, 8), torch.rand(1, 3, 3), [sample(boxes, [0] * 7)])
+    losses = head.loss(torch.randn(1, 1, 3, 8), torch.rand(1, 1, 3, 3), [sample(boxes, [0] * 7)])
     assert all(loss.isfinite() for loss in losses.values())
 
 
 def test_predicts_boxes_in_mmdet3d_convention(head):
-    queries, reference = torch.randn(2, 2, 5, 8), torch.rand(2, 5, 3)
+    queries, reference = torch.randn(2, 2, 5, 8), torch.rand(2, 2, 5, 3)
     metas = [dict(box_type_3d=LiDARInstance3DBoxes)] * 2
     results = head.predict(queries, reference, metas)
     _, codes = head(queries, reference)
@@ -106,7 +106,7 @@ def test_boxes_without_velocity_are_refused(head):
     data_sample = sample(*TWO_CARS)
     data_sample.gt_instances_3d.bboxes_3d = LiDARInstance3DBoxes(torch.rand(2, 7))
     with pytest.raises(ValueError, match='aaa has 7.*with_velocity=True'):
-        head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 5, 3), [data_sample])
+        head.loss(torch.randn(1, 1, 5, 8), torch.rand(1, 1, 5, 3), [data_sample])
 
 
 def test_learns_two_boxes():
@@ -114,7 +114,7 @@ def test_learns_two_boxes():
     head = SceneDetectionHead(num_classes=3, embed_dims=8, point_cloud_range=RANGE)
     head.init_weights()
     queries = torch.randn(1, 1, 5, 8).requires_grad_()
-    reference = torch.rand(1, 5, 3)
+    reference = torch.rand(1, 1, 5, 3)
     optimizer = torch.optim.Adam([queries, *head.parameters()], lr=0.02)
     for _ in range(300):
         optimizer.zero_grad()

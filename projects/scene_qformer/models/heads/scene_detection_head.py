@@ -84,7 +84,7 @@ class SceneDetectionHead(BaseModule):
 
         Args:
             queries: ``(num_layers, B, Q, C)``.
-            reference_points: ``(B, Q, 3)`` in [0, 1].
+            reference_points: ``(num_layers, B, Q, 3)`` in [0, 1], to which the boxes are relative.
 
         Returns:
             Logits ``(num_layers, B, Q, num_classes)`` and codes ``(num_layers, B, Q, 10)``, float32; centres in
@@ -102,7 +102,7 @@ class SceneDetectionHead(BaseModule):
 
         Args:
             queries: ``(num_layers, B, Q, C)``.
-            reference_points: ``(B, Q, 3)``.
+            reference_points: ``(num_layers, B, Q, 3)``.
             batch_data_samples: B data samples with ``gt_instances_3d`` (``bboxes_3d`` with velocity, ``labels_3d``).
 
         Returns:
@@ -163,14 +163,14 @@ class SceneDetectionHead(BaseModule):
 
         Args:
             queries: ``(num_layers, B, Q, C)``; only the last layer is decoded.
-            reference_points: ``(B, Q, 3)``.
+            reference_points: ``(num_layers, B, Q, 3)``.
             batch_input_metas: B dicts with ``box_type_3d``.
 
         Returns:
             B ``InstanceData`` with ``bboxes_3d`` (LiDAR frame, 9 numbers, origin at the bottom centre), ``scores_3d``
             (descending) and ``labels_3d``.
         """
-        cls_scores, codes = self(queries[-1:], reference_points)
+        cls_scores, codes = self(queries[-1:], reference_points[-1:])
         results = []
         for scores, sample_codes, meta in zip(cls_scores[-1], codes[-1], batch_input_metas):
             boxes, box_scores, labels = self.bbox_coder.decode(scores, sample_codes)

@@ -1,0 +1,191 @@
+"""Deformable attention around the projections of 3D reference points into all cameras."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+from mmdet3d.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..geometry import project
+
+
+@MODELS.register_module()
+class SurroundDeformableAttention(BaseModule):
+    """Each query looks around where its 3D reference point appears, in every camera that sees it.
+
+    The point is projected through ``lidar2img``. Around the projection, P points a head and level are sampled at
+    learned offsets, which are counted in cells of the feature map, and weighted (Deformable DETR, Zhu et al.,
+    arXiv 2010.04159). What several cameras see is averaged (spatial cross-attention of BEVFormer, Li et al.,
+    arXiv 2203.17270, eq. 4); a query that no camera sees gets nothing but its own state.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Number of heads; must divide C.
+        num_levels: Feature levels L of each camera.
+        num_points: Sampled points P a head and level.
+        point_cloud_range: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` metres, LiDAR frame: the space that
+            reference points in [0, 1] span.
+        proj_drop: Dropout of the output, before the input is added.
+        batch_first: Only True is supported.
+    """
+
+    def __init__(self,
+                 embed_dims: int = 256,
+                 num_heads: int = 8,
+                 num_levels: int = 1,
+                 num_points: int = 4,
+                 point_cloud_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0),
+                 proj_drop: float = 0.,
+                 batch_first: bool = True,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if not batch_first:
+            raise ValueError('SurroundDeformableAttention works batch first: (B, Q, C). Leave batch_first=True.')
+        if embed_dims % num_heads:
+            raise ValueError(f'num_heads={num_heads} does not divide embed_dims={embed_dims}.')
+        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
+        self.register_buffer('point_cloud_range', torch.tensor(point_cloud_range), persistent=False)
+        samples = num_heads * num_levels * num_points
+        self.sampling_offsets = nn.Linear(embed_dims, samples * 2)
+        self.attention_weights = nn.Linear(embed_dims, samples)
+        self.value_proj = nn.Linear(embed_dims, embed_dims)
+        self.output_proj = nn.Linear(embed_dims, embed_dims)
+        self.proj_drop = nn.Dropout(proj_drop)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Each head looks in a direction of its own, each point one cell further, all with equal weight."""
+        super().init_weights()
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        directions = torch.stack((angles.cos(), angles.sin()), dim=-1)  # (heads, 2)
+        steps = torch.arange(self.num_points, dtype=torch.float32)[:, None]  # (P, 1): the first point stays
+        offsets = directions[:, None, None] * steps  # (heads, 1, P, 2)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.num_levels, -1, -1).flatten())
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self,
+                query: Tensor,
+                value: Tensor,
+                reference_points: Tensor,
+                spatial_shapes: Tensor,
+                level_start_index: Tensor,
+                cameras: dict[str, Tensor],
+                identity: Tensor | None = None,
+                query_pos: Tensor | None = None,
+                key_padding_mask: Tensor | None = None,
+                **kwargs) -> Tensor:
+        """Attend.
+
+        Args:
+            query: ``(B, Q, C)``.
+            value: ``(B, K, C)``, the memory, camera by camera, level by level.
+            reference_points: ``(B, Q, 3)`` in [0, 1], fractions of ``point_cloud_range``.
+            spatial_shapes: ``(N*L, 2)`` int64, (Hl, Wl).
+            level_start_index: ``(N*L,)`` int64.
+            cameras: ``lidar2img`` ``(B, N, 4, 4)`` and ``image_size`` ``(2,)``: width and height in pixels.
+            identity: ``(B, Q, C)`` to which the result is added; the query by default.
+            query_pos: ``(B, Q, C)``, added to the query.
+            key_padding_mask: ``(B, K)`` bool, True at values to treat as zero.
+            kwargs: The rest of the decoder's keyword set (key, key_pos).
+
+        Returns:
+            ``(B, Q, C)``.
+
+        Raises:
+            ValueError: If there are no camera matrices, or the number of levels is another.
+        """
+        if 'lidar2img' not in cameras:
+            raise ValueError('SurroundDeformableAttention projects 3D points and needs lidar2img (B, N, 4, 4) in the '
+                             'metas of the data samples, but there is none. Use PackSceneInputs in the pipeline, and '
+                             'call the model with data_samples.')
+        lidar2img = cameras['lidar2img']
+        num_cameras = lidar2img.shape[1]
+        if len(spatial_shapes) != num_cameras * self.num_levels:
+            raise ValueError(f'SurroundDeformableAttention was built for num_levels={self.num_levels} of each of '
+                             f'{num_cameras} cameras, but the memory has {len(spatial_shapes)} levels in all.')
+        identity = query if identity is None else identity
+        query = query if query_pos is None else query + query_pos
+        locations, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'])
+
+        value = self.value_proj(value)
+        if key_padding_mask is not None:
+            value = value.masked_fill(key_padding_mask[..., None], 0.)
+        # A camera sees about a fifth of all queries: bring those to the front, cut off the rest.
+        most = max(int(visible.sum(-1).max()), 1)
+        index = visible.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :most]  # (B, N, M)
+        seen = visible.gather(-1, index)[..., None].to(query.dtype)  # (B, N, M, 1)
+        attended = self._look(value, query, locations, index, spatial_shapes, level_start_index) * seen
+
+        place = index.flatten(1)[..., None]  # (B, N*M, 1)
+        total = torch.zeros_like(query).scatter_add(1, place.expand(-1, -1, query.shape[-1]), attended.flatten(1, 2))
+        count = visible.sum(1)[..., None].clamp(min=1)  # (B, Q, 1)
+        return identity + self.proj_drop(self.output_proj(total / count))
+
+    def _look(self, value: Tensor, query: Tensor, locations: Tensor, index: Tensor, spatial_shapes: Tensor,
+              level_start_index: Tensor) -> Tensor:
+        """Sample the values around the projections of M chosen queries a camera.
+
+        Args:
+            value: ``(B, K, C)``, projected.
+            query: ``(B, Q, C)``.
+            locations: ``(B, N, Q, 2)`` fractions of width and height.
+            index: ``(B, N, M)``, the chosen queries.
+
+        Returns:
+            ``(B, N, M, C)``.
+        """
+        batch_size, num_cameras, num_chosen = index.shape
+        num_queries, embed_dims = query.shape[1:]
+        shapes = spatial_shapes[:self.num_levels]
+        per_head = (batch_size, num_queries, self.num_heads, self.num_levels, self.num_points)
+        offsets = self.sampling_offsets(query).view(*per_head, 2) / shapes.flip(-1)[:, None]  # of the level's size
+        weights = self.attention_weights(query).view(*per_head[:3], -1).softmax(-1).view(per_head)
+
+        samples = torch.arange(batch_size, device=index.device)[:, None, None]  # with index: (B, N, M) of (B, Q)
+        locations = locations.gather(2, index[..., None].expand(-1, -1, -1, 2))
+        locations = locations[:, :, :, None, None, None] + offsets[samples, index]  # (B, N, M, heads, L, P, 2)
+        # Each camera is a sample of mmcv's operator.
+        attended = _sample(
+            value.reshape(batch_size * num_cameras, -1, self.num_heads, embed_dims // self.num_heads), shapes,
+            level_start_index[:self.num_levels], locations.flatten(0, 1), weights[samples, index].flatten(0, 1))
+        return attended.view(batch_size, num_cameras, num_chosen, embed_dims)
+
+    def project_reference_points(self, reference_points: Tensor, lidar2img: Tensor,
+                                 image_size: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the points appear.
+
+        Args:
+            reference_points: ``(B, Q, 3)`` in [0, 1].
+            lidar2img: ``(B, N, 4, 4)``.
+            image_size: ``(2,)``, width and height in pixels.
+
+        Returns:
+            Fractions of width and height ``(B, N, Q, 2)``, 0 where not visible; whether a camera sees the point
+            ``(B, N, Q)`` bool.
+        """
+        low, high = self.point_cloud_range.split(3)
+        points = low + reference_points.float() * (high - low)
+        pixels, _, in_front = project(points, lidar2img)
+        fractions = pixels / image_size
+        visible = in_front & ((fractions >= 0) & (fractions < 1)).all(-1)
+        return fractions.masked_fill(~visible[..., None], 0.), visible
+
+
+def _sample(value: Tensor, shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    """mmcv's operator: the CUDA kernel where there is one, else its PyTorch twin."""
+    locations, weights = locations.to(value.dtype), weights.to(value.dtype)
+    if value.is_cuda:
+        im2col_step = math.gcd(64, len(value))  # must divide the batch
+        return MultiScaleDeformableAttnFunction.apply(value, shapes, level_start_index, locations.contiguous(),
+                                                      weights.contiguous(), im2col_step)
+    return multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)
