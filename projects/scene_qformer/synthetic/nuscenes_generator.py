@@ -2,29 +2,21 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import cv2
 from nuscenes.utils import splits
-from tqdm import tqdm
 
-from .nuscenes_tables import TABLES, FrameMeasurement, Rows, fixed_rows, scene_rows
-from .nuscenes_writer import make_folders, write_frame, write_map, write_tables
-from .renderer import SceneRenderer
-from .scene import World
-from .world import build_world
+from .nuscenes_tables import TABLES, Rows, fixed_rows, scene_rows
+from .nuscenes_writer import make_folders, write_tables
+from .recording_pool import record_scenes
 
 MARKER = 'synthetic_nuscenes.json'  # says that a folder was written by this generator, and how
 VERSIONS = ('v1.0-mini', 'v1.0-trainval')
 BYTES_PER_SAMPLE = 3_000_000  # generous
-FRAMES_PER_TASK = 5
+_OWNER = 'writer.pid'  # in a folder that is being written: the process that does
 
 
 @dataclass(frozen=True)
@@ -92,8 +84,14 @@ def generate(options: GeneratorOptions) -> Rows:
                            samples_per_scene=options.samples_per_scene, seed=options.seed)
         (partial / MARKER).write_text(json.dumps(description, indent=1) + '\n')
         make_folders(partial)
-        rows = _write_scenes(partial, names, options)
+        parts = {world.name: scene_rows(world, measured, options.seed) for world, measured in record_scenes(
+            partial, names, options.samples_per_scene, options.seed, options.workers)}
+        rows: Rows = {table: [] for table in TABLES}
+        for part in [fixed_rows(), *[parts[name] for name in names]]:
+            for table, entries in part.items():
+                rows[table] += entries
         write_tables(partial, options.version, rows)
+        (partial / _OWNER).unlink()
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -130,89 +128,23 @@ def _check_disk(out: Path, num_samples: int) -> None:
                       'free. Make room, choose another --out, or write fewer --scenes.')
 
 
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _claim(partial: Path) -> None:
     """Make the folder to write into; one that a killed run left behind is removed, one in use is not."""
     if partial.exists():
-        owner = partial / 'writer.pid'
-        pid = int(owner.read_text()) if owner.exists() else None
-        if pid is None or os.path.exists(f'/proc/{pid}'):
+        owner = partial / _OWNER
+        if not owner.exists() or _is_running(int(owner.read_text())):
             raise FileExistsError(f'{partial} exists: another run may be writing it. If not, remove it and try again.')
         print(f'Removing {partial}, which a run that was killed left behind.')
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    (partial / 'writer.pid').write_text(str(os.getpid()))
-
-
-# ----- the work, in this process or in others
-
-
-@lru_cache(maxsize=1)
-def _cached_renderer(name: str, seed: int) -> list[SceneRenderer]:
-    return []  # filled by the first task that has the world at hand
-
-
-def _write_part(root: Path, world: World, frames: range) -> list[FrameMeasurement]:
-    holder = _cached_renderer(world.name, world.seed)
-    if not holder:
-        holder.append(SceneRenderer(world))
-    return [write_frame(root, holder[0], world, frame) for frame in frames]
-
-
-def _build(root: Path, name: str, num_frames: int, seed: int) -> World:
-    world = build_world(name, num_frames, seed)
-    write_map(root, world, seed)
-    return world
-
-
-def _use_one_thread() -> None:
-    cv2.setNumThreads(1)
-
-
-class _Serial:
-    """Runs tasks at once: what a pool of one worker would do, without another process."""
-
-    def submit(self, task: Callable, *args: object) -> Future:
-        future: Future = Future()
-        future.set_result(task(*args))
-        return future
-
-    def shutdown(self, **_: object) -> None:
-        pass
-
-
-def _write_scenes(root: Path, names: list[str], options: GeneratorOptions) -> Rows:
-    """Build worlds and record their frames; scenes overlap in time, but the rows come in the order of ``names``."""
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('fork' if 'fork' in methods else None)
-    pool = _Serial() if options.workers == 1 else ProcessPoolExecutor(options.workers, context, _use_one_thread)
-    waiting, finished = list(names), {}
-    worlds: dict[str, World] = {}
-    parts: dict[str, dict[int, list[FrameMeasurement]]] = {}
-    running: dict[Future, tuple[str, int | None]] = {}
-    with tqdm(total=len(names) * options.samples_per_scene, desc='Samples', unit='sample') as progress:
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * options.workers:
-                    name = waiting.pop(0)
-                    running[pool.submit(_build, root, name, options.samples_per_scene, options.seed)] = (name, None)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    name, start = running.pop(future)
-                    if start is None:
-                        worlds[name], parts[name] = future.result(), {}
-                        for first in range(0, options.samples_per_scene, FRAMES_PER_TASK):
-                            frames = range(first, min(first + FRAMES_PER_TASK, options.samples_per_scene))
-                            running[pool.submit(_write_part, root, worlds[name], frames)] = (name, first)
-                        continue
-                    parts[name][start] = future.result()
-                    progress.update(len(parts[name][start]))
-                    measured = [m for _, part in sorted(parts[name].items()) for m in part]
-                    if len(measured) == options.samples_per_scene:
-                        finished[name] = scene_rows(worlds.pop(name), measured, options.seed)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    (root / 'writer.pid').unlink()
-    rows: Rows = {table: [] for table in TABLES}
-    for part in [fixed_rows(), *[finished[name] for name in names]]:
-        for table, entries in part.items():
-            rows[table] += entries
-    return rows
+    (partial / _OWNER).write_text(str(os.getpid()))

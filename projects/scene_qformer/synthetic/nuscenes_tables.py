@@ -72,6 +72,8 @@ def fixed_rows() -> Rows:
 def scene_rows(world: World, measurements: list[FrameMeasurement], seed: int) -> Rows:
     """All rows that belong to one scene.
 
+    Nobody can annotate what no sensor ever shows: objects that stay hidden through the whole scene have no rows.
+
     Args:
         world (World): The scene.
         measurements (list[FrameMeasurement]): One for each of its key frames.
@@ -125,11 +127,15 @@ def _add_sensors(rows: Rows, world: World, samples: list[dict[str, Any]], token:
 
 def _add_annotations(rows: Rows, world: World, samples: list[dict[str, Any]], measurements: list[FrameMeasurement],
                      token: Any) -> None:
+    seen = {number for measured in measurements for counts in (measured.lidar_points, measured.visible_pixels)
+            for number, count in counts.items() if count > 0}
     history: dict[int, list[dict[str, Any]]] = defaultdict(list)
     categories: dict[int, str] = {}
     for i, (frame, measured) in enumerate(zip(world.frames, measurements)):
         for state in frame.objects:
             number = state.instance
+            if number not in seen:
+                continue
             categories[number] = state.category
             annotation = dict(
                 token=token('sample_annotation', number, i), sample_token=samples[i]['token'],
