@@ -11,13 +11,13 @@ from pyquaternion import Quaternion
 WIDTH, HEIGHT = 37 * 8, 23 * 8  # pixels
 CAMERA_YAWS = dict(
     CAM_FRONT=0, CAM_FRONT_RIGHT=-55, CAM_FRONT_LEFT=55, CAM_BACK=180, CAM_BACK_LEFT=110, CAM_BACK_RIGHT=-110)
-# category, attribute, size (width, length, height), start in the global frame, velocity, lidar points
+# category, attribute, size (width, length, height), start in the global frame, velocity, lidar and radar points
 OBJECTS = (
-    ('vehicle.car', 'vehicle.moving', (1.9, 4.7, 1.7), (13.0, 3.0, 0.9), (5.0, 1.0), 17),
-    ('vehicle.truck', 'vehicle.parked', (2.5, 7.9, 3.1), (-17.0, -5.0, 1.6), (0.0, 0.0), 5),
-    ('human.pedestrian.adult', 'pedestrian.standing', (0.7, 0.7, 1.8), (3.0, 11.0, 0.9), (0.0, 0.0), 3),
-    ('movable_object.trafficcone', '', (0.4, 0.4, 1.1), (7.0, -7.0, 0.5), (0.0, 0.0), 0),
-    ('animal', '', (0.3, 0.7, 0.5), (5.0, 5.0, 0.3), (0.5, 0.0), 2),
+    ('vehicle.car', 'vehicle.moving', (1.9, 4.7, 1.7), (13.0, 3.0, 0.9), (5.0, 1.0), (17, 2)),
+    ('vehicle.truck', 'vehicle.parked', (2.5, 7.9, 3.1), (-17.0, -5.0, 1.6), (0.0, 0.0), (0, 5)),
+    ('human.pedestrian.adult', 'pedestrian.standing', (0.7, 0.7, 1.8), (3.0, 11.0, 0.9), (0.0, 0.0), (3, 0)),
+    ('movable_object.trafficcone', '', (0.4, 0.4, 1.1), (7.0, -7.0, 0.5), (0.0, 0.0), (0, 0)),
+    ('animal', '', (0.3, 0.7, 0.5), (5.0, 5.0, 0.3), (0.5, 0.0), (2, 0)),
 )
 
 
@@ -101,7 +101,7 @@ def write_small_nuscenes(root: Path, version: str, scenes: tuple[str, ...], samp
                     rotation=Quaternion(axis=(0, 0, 1), radians=0.7 * k - 1).elements.tolist(),
                     prev=f'{tokens[i - 1]}-{k}' if i else '',
                     next=f'{tokens[i + 1]}-{k}' if i + 1 < samples_per_scene else '',
-                    num_lidar_pts=points, num_radar_pts=0)
+                    num_lidar_pts=points[0], num_radar_pts=points[1])
         for k, (category, *_) in enumerate(OBJECTS):
             add('instance', f'{scene}-{k}', category_token=f'category-{category}', nbr_annotations=samples_per_scene,
                 first_annotation_token=f'{tokens[0]}-{k}', last_annotation_token=f'{tokens[-1]}-{k}')

@@ -4,6 +4,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from mmdet3d.registry import TRANSFORMS
 
 from scene_qformer.datasets.transforms.loading import LoadSurroundImages, jpeg_shape, reduction
 
@@ -88,6 +89,24 @@ def test_the_cache_gives_the_same_without_reading_again(tmp_path):
     np.testing.assert_array_equal(first['cam2img'], second['cam2img'])
     with pytest.raises(ValueError, match='read-only'):
         second['img'][0][:] = 0
+
+
+@pytest.mark.parametrize('config', [
+    dict(type='ResizeSurroundImages', size=(17, 13)),
+    dict(type='CropSurroundImages', size=(17, 13)),
+    dict(type='PadSurroundImages', size_divisor=16),
+    dict(type='RandomWarpSurroundImages', scale_range=(0.5, 0.6)),
+    dict(type='RandomMirrorScene', prob=1.0),
+    dict(type='MultiViewWrapper', transforms=[dict(type='PhotoMetricDistortion3D')], process_fields=['img'],
+         collected_keys=[]),
+])
+def test_edits_leave_the_cached_images_alone(tmp_path, config):
+    load = LoadSurroundImages(size=(31, 23), cache=True)
+    results = load(frame(tmp_path, [(46, 62)] * 2))
+    before = np.array(results['img'])
+    edited = TRANSFORMS.build(config)(results)
+    assert np.array(edited['img']).shape != before.shape or not np.array_equal(edited['img'], before)
+    np.testing.assert_array_equal(load(frame(tmp_path, [(46, 62)] * 2))['img'], before)
 
 
 def test_the_cache_needs_a_size():

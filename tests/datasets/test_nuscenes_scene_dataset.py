@@ -40,7 +40,7 @@ def test_a_training_frame(small_root):
     assert sample.img_shape == (46, 74) and sample.ori_shape == (184, 296)
     assert sample.box_type_3d is LiDARInstance3DBoxes
 
-    # of five objects one is an animal and one, the cone, has no lidar point
+    # of five objects one is an animal and one, the cone, has no point
     truth = sample.gt_instances_3d
     assert truth.labels_3d.tolist() == [0, 1, 7]
     assert isinstance(truth.bboxes_3d, LiDARInstance3DBoxes) and truth.bboxes_3d.tensor.shape == (3, 9)
@@ -66,8 +66,10 @@ def test_boxes_by_the_devkit(small_root):
 
 
 def test_use_valid_flag(small_root):
-    """The cone has no point of any sensor: gone either way. Infos decide, not the tables."""
-    assert 8 not in build(small_root, use_valid_flag=False)[0]['data_samples'].gt_instances_3d.labels_3d
+    """The truck has radar points only, the cone none at all."""
+    assert build(small_root)[0]['data_samples'].gt_instances_3d.labels_3d.tolist() == [0, 1, 7]
+    truth = build(small_root, use_valid_flag=False)[0]['data_samples'].gt_instances_3d
+    assert truth.labels_3d.tolist() == [0, 7] and truth.bboxes_3d.tensor.shape == (2, 9)
 
 
 def test_a_test_frame_carries_the_truth_for_evaluation(small_root):
@@ -89,6 +91,15 @@ def test_camera_choice_and_order(small_root):
 def test_a_subset_of_classes(small_root):
     truth = build(small_root, metainfo=dict(classes=['pedestrian', 'car']))[0]['data_samples'].gt_instances_3d
     assert truth.labels_3d.tolist() == [1, 0] and len(truth.bboxes_3d) == 2
+
+
+def test_mmdet3ds_own_loader_gives_the_same(small_root):
+    theirs = dict(type='LoadMultiViewImageFromFiles', color_type='color', num_views=6)
+    one, other = (build(small_root, pipeline=[load, *PIPELINE[1:]])[2]
+                  for load in (theirs, dict(type='LoadSurroundImages')))
+    torch.testing.assert_close(one['inputs']['img'], other['inputs']['img'])
+    for key in ('lidar2img', 'cam2img', 'ori_cam2img', 'cam_names', 'img_path', 'img_shape'):
+        np.testing.assert_array_equal(getattr(one['data_samples'], key), getattr(other['data_samples'], key))
 
 
 def test_an_empty_road_is_a_frame(small_root):

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmdet3d.registry import DATASETS, METRICS
 from mmengine.config import Config
 from nuscenes.nuscenes import NuScenes
 from nuscenes.utils.geometry_utils import BoxVisibility, view_points
 
+from scene_qformer.evaluation.metric_ceiling import score_ground_truth
 from scene_qformer.geometry import project
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/nus-3d-scene_336.py'
@@ -107,13 +107,7 @@ def test_ground_truth_as_prediction(config, dataset_type, options, mean_ap, nd_s
     shared = {key: dataset_config[key] for key in ('data_root', 'ann_file', 'modality')}
     dataset = DATASETS.build(dict(type=dataset_type, test_mode=True, **shared, **options))
     metric = METRICS.build(config.val_evaluator)
-    metric.dataset_meta = dataset.metainfo
-    for index in range(len(dataset)):
-        truth = dataset[index]['eval_ann_info']
-        labels = torch.from_numpy(truth['gt_labels_3d'])
-        predicted = dict(bboxes_3d=truth['gt_bboxes_3d'], labels_3d=labels, scores_3d=torch.ones(len(labels)))
-        metric.process({}, [dict(pred_instances_3d=predicted, pred_instances={}, sample_idx=index)])
-    scores = metric.evaluate(len(dataset))
+    scores = score_ground_truth(dataset, metric)
     prefix = 'NuScenes metric/pred_instances_3d_NuScenes'
     assert scores[f'{prefix}/mAP'] == pytest.approx(mean_ap, abs=0.001)
     assert scores[f'{prefix}/NDS'] == pytest.approx(nd_score, abs=0.001)

@@ -5,7 +5,7 @@ import numpy as np
 from mmdet3d.datasets.transforms import Pack3DDetInputs
 from mmdet3d.registry import TRANSFORMS
 
-from ...geometry import compose_lidar2img, invert
+from ...geometry import compose_lidar2img, invert, to_homogeneous
 
 
 @TRANSFORMS.register_module()
@@ -13,7 +13,7 @@ class PackSceneInputs(Pack3DDetInputs):
     """Compute ``lidar2img`` from the final ``cam2img`` and ``lidar2cam``, then pack as mmdet3d does.
 
     No earlier transform touches ``lidar2img``: image transforms edit pixels with ``cam2img``, scene transforms edit
-    boxes with ``lidar2cam``.
+    boxes with ``lidar2cam``. Works after mmdet3d's ``LoadMultiViewImageFromFiles`` as well.
 
     Result::
 
@@ -49,6 +49,10 @@ class PackSceneInputs(Pack3DDetInputs):
         Raises:
             ValueError: If an intrinsic matrix is singular; names the sample.
         """
+        for key in ('cam2img', 'lidar2cam', 'ori_cam2img'):  # mmdet3d's own loader leaves nested lists
+            if key in results:
+                results[key] = to_homogeneous(np.asarray(results[key], dtype=np.float64))
+        results.setdefault('cam_names', list(results.get('images', ())))
         invert(results['cam2img'], f'cam2img of sample {results.get("token")} after the image transforms')
         results['lidar2img'] = compose_lidar2img(results['cam2img'], results['lidar2cam'])
         if 'token' in results:
