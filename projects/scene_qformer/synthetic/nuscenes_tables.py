@@ -65,7 +65,8 @@ def fixed_rows() -> Rows:
         attribute=[dict(token=make_token('attribute', n), name=n, description=d) for n, d in ATTRIBUTES.items()],
         category=[dict(token=make_token('category', n), name=n, description=d) for n, d in CATEGORIES.items()],
         sensor=[dict(token=make_token('sensor', c), channel=c, modality=m) for c, m in SENSORS.items()],
-        visibility=[dict(token=token, level=level, description=f'visibility of whole object is between {low} and {high}%')
+        visibility=[dict(token=token, level=level,
+                         description=f'visibility of whole object is between {low} and {high}%')
                     for token, level, low, high in VISIBILITY_LEVELS])
 
 
@@ -148,9 +149,9 @@ def _add_annotations(rows: Rows, world: World, samples: list[dict[str, Any]], me
                 prev='', next='', num_lidar_pts=int(measured.lidar_points.get(number, 0)), num_radar_pts=0)
             history[number].append(annotation)
             rows['sample_annotation'].append(annotation)
-    for number, annotations in history.items():
-        _link(annotations)
+    for number, chain in history.items():
+        _link(chain)
         rows['instance'].append(dict(
             token=token('instance', number), category_token=make_token('category', categories[number]),
-            nbr_annotations=len(annotations), first_annotation_token=annotations[0]['token'],
-            last_annotation_token=annotations[-1]['token']))
+            nbr_annotations=len(chain), first_annotation_token=chain[0]['token'],
+            last_annotation_token=chain[-1]['token']))

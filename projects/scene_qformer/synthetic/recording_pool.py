@@ -1,4 +1,4 @@
-"""Records scenes in parallel: each process keeps to one scene, because preparing a scene costs as much as many images."""
+"""Records scenes in parallel; each process keeps to one scene, because preparing one costs as much as many images."""
 from __future__ import annotations
 
 import multiprocessing

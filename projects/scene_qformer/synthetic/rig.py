@@ -4,11 +4,11 @@ Mounting positions, viewing directions and intrinsics are typical of nuScenes' p
 
                      x (forward)
                      ^
-          FL  \    FRONT    /  FR         yaw, counter-clockwise from x:
-               \     |     /              FRONT 0, FRONT_LEFT 55, BACK_LEFT 109,
+          FL  \\    FRONT    /  FR         yaw, counter-clockwise from x:
+               \\     |     /              FRONT 0, FRONT_LEFT 55, BACK_LEFT 109,
       y <---        ego         ---       BACK 180, BACK_RIGHT -110, FRONT_RIGHT -56
                /     |     \
-          BL  /    BACK     \  BR
+          BL  /    BACK     \\  BR
 """
 from __future__ import annotations
 

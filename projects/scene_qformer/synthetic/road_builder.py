@@ -7,9 +7,18 @@ import numpy as np
 from shapely.geometry import LineString
 
 from .polyline import Polyline
-from .road_layouts import JunctionPlan, RoadPlan
-from .road_network import (CROSSING_SETBACK, CROSSING_WIDTH, STOP_LINE_SETBACK, Crossing, Kerbside, Lane, Road,
-                           RoadNetwork, Segment)
+from .road_layouts import RoadPlan
+from .road_network import (
+    CROSSING_SETBACK,
+    CROSSING_WIDTH,
+    STOP_LINE_SETBACK,
+    Crossing,
+    Kerbside,
+    Lane,
+    Road,
+    RoadNetwork,
+    Segment,
+)
 
 PARKING_CLEARANCE = 9.0  # no parking this close to a stop line or junction, metres
 CONNECTOR_CLEARANCE = 3.0  # connectors closer than this conflict, metres
@@ -159,7 +168,8 @@ class _Builder:
             pairs = [(lane, other.outgoing[min(i, len(other.outgoing) - 1)]) for i, lane in enumerate(arm.incoming)]
         else:
             turn = 'left' if turn_angle > 0 else 'right'
-            side = -1 if (turn == 'right') == (self.hand > 0) else 0  # near turns keep to the kerb, far ones to the centre
+            # Near turns keep to the kerb, far ones to the centre.
+            side = -1 if (turn == 'right') == (self.hand > 0) else 0
             pairs = [(arm.incoming[side], other.outgoing[side])]
         connectors = []
         for start, end in pairs:

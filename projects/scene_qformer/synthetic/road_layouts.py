@@ -84,8 +84,9 @@ def draw_road_plan(layout: str, duration: float, rng: np.random.Generator) -> Ro
         # Work zones and parked buses need a strip, so one side has it at least.
         has_parking = (rng.random(2) < parking_share) | (rng.permutation(2) == 0)
         parking_along, parking_against = np.where(has_parking, rng.uniform(2.5, 2.7), 0.0)
-        return CrossSection(lanes_along, lanes_against, round(rng.uniform(3.4, 3.7), 2), round(rng.uniform(1.2, 1.5), 2),
-                            float(parking_along), float(parking_against), round(rng.uniform(3.2, 4.5), 2))
+        lane_width, cycle_width, sidewalk = np.round(rng.uniform([3.4, 1.2, 3.2], [3.7, 1.5, 4.5]), 2).tolist()
+        return CrossSection(lanes_along, lanes_against, lane_width, cycle_width, float(parking_along),
+                            float(parking_against), sidewalk)
 
     main, side = section(along, against, 0.85), section(1, 1, 0.4)
 
@@ -97,7 +98,7 @@ def draw_road_plan(layout: str, duration: float, rng: np.random.Generator) -> Ro
         positions.append(first)
         first += rng.uniform(105, 150)
     junctions = []
-    for i, position in enumerate(positions):
+    for position in positions:
         both = layout == 'crossroads' or (layout != 't_junction' and rng.random() < 0.35)
         left = both or rng.random() < 0.5
         junctions.append(JunctionPlan(position, left, both or not left, rng.uniform(-0.12, 0.12)))

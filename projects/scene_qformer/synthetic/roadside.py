@@ -105,7 +105,8 @@ def _barrier_row(kerb: _Kerb, s: float, inward: float = _EDGE, count: int | None
     """Barriers end to end, one every 3.1 m. Their width is their long side, so they face across the road."""
     facing = kerb.side.outward * -np.pi / 2
     for i in range(int(kerb.rng.integers(2, 6)) if count is None else count):
-        kerb.place('barrier', s + 1.6 + 3.1 * i, inward + kerb.rng.normal(0.0, 0.03), facing + kerb.rng.normal(0.0, 0.03))
+        askew, turn = kerb.rng.normal(0.0, 0.03, 2)
+        kerb.place('barrier', s + 1.6 + 3.1 * i, inward + askew, facing + turn)
 
 
 def _work_zone(kerb: _Kerb, s: float) -> None:

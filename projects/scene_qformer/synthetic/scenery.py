@@ -29,7 +29,8 @@ def build_scenery(network: RoadNetwork, vector_map: VectorMap, rng: np.random.Ge
         s = rng.uniform(2.0, 12.0)
         while s < side.line.length - 2.0:
             kind = 'tree' if rng.random() < greenness else 'pole'
-            width, tall = (rng.uniform(2.2, 4.0), rng.uniform(4.5, 8.0)) if kind == 'tree' else (0.25, rng.uniform(5, 8))
+            width = rng.uniform(2.2, 4.0) if kind == 'tree' else 0.25
+            tall = rng.uniform(4.5, 8.0)
             size = (width, width, tall)
             center = side.line.beside(s, side.outward * 1.0)
             if not drivable.intersects(Point(center).buffer(0.4, quad_segs=2)):

@@ -1,4 +1,4 @@
-"""Traffic in motion: vehicles that follow lanes and one another, junctions, pedestrians, and the ego vehicle among them.
+"""Traffic in motion: vehicles that follow lanes and one another, people on foot, and the ego vehicle among them.
 
 Car following is the intelligent driver model (Treiber, Hennecke, Helbing: Congested traffic states in empirical
 observations and microscopic simulations, Physical Review E 62, 2000). A junction is entered only on a green light and
@@ -27,7 +27,7 @@ _SIDE_CLEARANCE = 0.25  # what comes closer than this to the vehicle's way is an
 _ARRIVALS = (85.0, 150.0)  # new vehicles enter at road ends within these distances from the ego vehicle, metres
 _AREA = 110.0  # vehicles that start farther than this from where the ego vehicle may go are left out, metres
 
-# Share of each kind among moving vehicles. Rare kinds are more common than on real streets, so that every scene has them.
+# Share of each kind among moving vehicles. Rare kinds are more common than on real streets: every scene needs them.
 _MIX = {'car': 0.74, 'truck': 0.08, 'bus': 0.04, 'tractor': 0.03, 'motorcycle': 0.05, 'construction_vehicle': 0.01,
         'bicycle': 0.05}
 
@@ -43,7 +43,8 @@ class _Signal:
     def green(self, main: bool, time: float) -> bool:
         at = (time + self.offset) % (self.main_green + self.side_green)
         # The last 1.5 s of each phase clear the junction.
-        return (at < self.main_green - 1.5) if main else (self.main_green <= at < self.main_green + self.side_green - 1.5)
+        start, end = (0.0, self.main_green) if main else (self.main_green, self.main_green + self.side_green)
+        return start <= at < end - 1.5
 
 
 class TrafficSimulation:
@@ -192,14 +193,15 @@ class TrafficSimulation:
         return all(self.vehicles[o].speed > 1.0 for o in set(owner[close][hit].tolist()))
 
     def _grant_junctions(self, points: np.ndarray, owner: np.ndarray) -> None:
-        self.reserved = {c: v for c, v in self.reserved.items()
-                         if v in self.vehicles and any(v.rear < out for _, out, lane in v.route.connectors if lane == c)}
+        self.reserved = {
+            connector: v for connector, v in self.reserved.items() if v in self.vehicles and
+            any(v.rear < exit_ for _, exit_, number in v.route.connectors if number == connector)}
         requests = []
         for order, vehicle in enumerate(self.vehicles):
             for entry, exit_, connector in vehicle.route.connectors:
                 way = entry - vehicle.front
-                if connector not in vehicle.granted and vehicle.rear < exit_ and \
-                        way < vehicle.speed**2 / (2 * BRAKING) + 6.0:
+                decides = way < vehicle.speed**2 / (2 * BRAKING) + 6.0
+                if decides and connector not in vehicle.granted and vehicle.rear < exit_:
                     requests.append((way, order, connector, exit_))
         for _, order, connector, exit_ in sorted(requests):
             lane, vehicle = self.network.lanes[connector], self.vehicles[order]

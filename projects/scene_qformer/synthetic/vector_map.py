@@ -53,7 +53,8 @@ def build_vector_map(network: RoadNetwork) -> VectorMap:
         road = network.roads[segment.road]
         section, line = road.section, road.line.slice(segment.start, segment.end)
         for along, count in ((True, section.lanes_along), (False, section.lanes_against)):
-            dividers += [_thinned(line.offset(road.lateral(i * section.lane_width, along))) for i in range(1, count + 1)]
+            edges_of_lanes = [road.lateral(i * section.lane_width, along) for i in range(1, count + 1)]
+            dividers += [_thinned(line.offset(lateral)) for lateral in edges_of_lanes]
         if section.lanes_against:
             centre_dividers.append(_thinned(line))
 

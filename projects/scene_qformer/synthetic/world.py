@@ -55,9 +55,9 @@ def build_world(scene_name: str, num_frames: int = 40, seed: int = 0) -> World:
         shares = class_shares(world)
         if min(shares.values()) >= MIN_CLASS_SHARE:
             return world
-    raise RuntimeError(f'No world of {scene_name!r} with seed {seed} and {num_frames} frames holds every detection class '
-                       f'in {MIN_CLASS_SHARE:.0%} of its frames after {_ATTEMPTS} attempts; the last one had {shares}. '
-                       'Choose another seed.')
+    raise RuntimeError(f'No world of {scene_name!r} with seed {seed} and {num_frames} frames holds every detection '
+                       f'class in {MIN_CLASS_SHARE:.0%} of its frames after {_ATTEMPTS} attempts; the last one had '
+                       f'{shares}. Choose another seed.')
 
 
 def class_shares(world: World) -> dict[str, float]:
@@ -134,9 +134,9 @@ def remove_overlaps(tracks: list[Track], ego_centers: np.ndarray, ego_yaws: np.n
         hit = overlapping(corners[a, frame], corners[b, frame])
         clashes.update(zip(a[hit].tolist(), b[hit].tolist()))
     dropped: set[int] = set()
-    for a, b in sorted(clashes):
-        if a not in dropped:
-            dropped.add(b)
+    for kept, other in sorted(clashes):
+        if kept not in dropped:
+            dropped.add(other)
     return [track for i, track in enumerate(tracks, start=1) if i not in dropped]
 
 
@@ -154,7 +154,8 @@ def _velocities(centers: np.ndarray) -> np.ndarray:
     the ends; zero for an object that is annotated once."""
     if len(centers) == 1:
         return np.zeros((1, 2))
-    before, after = np.maximum(np.arange(len(centers)) - 1, 0), np.minimum(np.arange(len(centers)) + 1, len(centers) - 1)
+    index = np.arange(len(centers))
+    before, after = np.maximum(index - 1, 0), np.minimum(index + 1, len(centers) - 1)
     return (centers[after] - centers[before]) / ((after - before)[:, None] * KEYFRAME_INTERVAL)
 
 
@@ -167,22 +168,24 @@ def _frames(tracks: list[Track], ego_poses: np.ndarray, start: int) -> list[Fram
             continue
         instance += 1
         first, last = in_range[0], in_range[-1] + 1  # one unbroken run, even if the object is out of range in between
-        velocities = _velocities(np.round(track.centers[first:last], 6))
+        centers = np.round(track.centers, 6)  # as the tables will have them
+        velocities = _velocities(centers[first:last])
         for frame in range(first, last):
+            center = np.array([*centers[frame], track.size[2] / 2])
             objects[frame].append(
-                ObjectState(instance, track.category, track.attributes[frame],
-                            np.round([*track.centers[frame], track.size[2] / 2], 6), track.size, float(track.yaws[frame]),
-                            velocities[frame - first], track.seed, float(track.phases[frame])))
-    return [Frame(start + i * _INTERVAL_US, matrix, states) for i, (matrix, states) in
-            enumerate(zip(ego_poses, objects))]
+                ObjectState(instance, track.category, track.attributes[frame], center, track.size,
+                            float(track.yaws[frame]), velocities[frame - first], track.seed,
+                            float(track.phases[frame])))
+    return [Frame(start + i * _INTERVAL_US, matrix, states)
+            for i, (matrix, states) in enumerate(zip(ego_poses, objects))]
 
 
 def _start_time(scene_name: str, hour: int) -> int:
     """Microseconds since the epoch; scene numbers spread over days and minutes, so that no two logs coincide."""
     number = int(scene_name.rsplit('-', 1)[-1]) if scene_name.rsplit('-', 1)[-1].isdigit() else \
-        zlib.crc32(scene_name.encode()) % 100_000
-    day = datetime(2018, 7, 1, hour, tzinfo=timezone.utc) + timedelta(days=number // 10 % 365, minutes=6 * (number % 10))
-    return int(day.timestamp()) * 1_000_000
+        zlib.crc32(scene_name.encode()) % 10_000
+    start = datetime(2018, 7, 1, hour, tzinfo=timezone.utc)
+    return int((start + timedelta(days=number // 10, minutes=6 * (number % 10))).timestamp()) * 1_000_000
 
 
 def _describe(plan: ScenePlan, tracks: list[Track]) -> str:
