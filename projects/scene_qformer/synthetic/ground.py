@@ -24,6 +24,7 @@ STOP_WIDTH = 0.45
 DASH, GAP = 3.0, 6.0  # metres
 STRIPE, STRIPE_GAP = 0.5, 0.6  # zebra crossings
 CURB_SOFTNESS = 0.35  # metres over which the drivable area's coverage fades; shading finds the kerb in it
+EDGE_GROWTH = 1.25  # texels that cv2's antialiased polygons are wider than they should be
 _SHIFT = 4  # fractional bits of cv2's drawing coordinates
 
 
@@ -58,7 +59,7 @@ class _Canvas:
             if length < 1e-9:
                 continue
             along = along / length
-            side = 0.5 * width * np.array([-along[1], along[0]])
+            side = 0.5 * max(width - EDGE_GROWTH * self.texel, 0.1 * self.texel) * np.array([-along[1], along[0]])
             start, end = start - 0.02 * along, end + 0.02 * along
             self.polygon(np.stack([start - side, end - side, end + side, start + side]), value)
 
@@ -80,7 +81,7 @@ def zebra_stripes(quad: np.ndarray) -> list[np.ndarray]:
     """The white stripes of a crossing, quads parallel to its first edge."""
     quad = np.asarray(quad, dtype=np.float64)
     depth = 0.5 * (np.hypot(*(quad[3] - quad[0])) + np.hypot(*(quad[2] - quad[1])))
-    number = max(1, int(round((depth + STRIPE_GAP) / (STRIPE + STRIPE_GAP))))
+    number = max(1, round((depth + STRIPE_GAP) / (STRIPE + STRIPE_GAP)))
     period = 1.0 / (number - STRIPE_GAP / (STRIPE + STRIPE_GAP))
     stripes = []
     for k in range(number):

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from .lighting import make_lighting
-from .posing import Poser
+from .posing import FrameGeometry, Poser
 from .scene import Frame, World
 
 RINGS = 32
@@ -170,7 +170,7 @@ def cast_lidar(world: World, frame: Frame, rng: np.random.Generator, poser: Pose
     lost = rng.random((STEPS, RINGS)) < DROP_OUT + 0.9 * np.exp(-6 * strength) * (distance > 20)
     noisy = distance + RANGE_NOISE * rng.standard_normal((STEPS, RINGS))
     index = np.where(on_object, owner, -1)
-    noisy = _keep_inside(noisy, index, rays, frame, geometry, lidar2work)
+    noisy = _keep_inside(noisy, distance, index, rays, frame, geometry, lidar2work)
     keep = echo & ~lost & (distance > MIN_RANGE)
     intensity = np.clip(255 * reflectivity * (0.35 + 0.65 * cosine) * rng.uniform(0.7, 1.1, (STEPS, RINGS)), 1, 255)
     points = np.concatenate([rays * noisy[..., None], np.floor(intensity)[..., None],
@@ -179,11 +179,12 @@ def cast_lidar(world: World, frame: Frame, rng: np.random.Generator, poser: Pose
     return LidarSweep(points[keep].astype(np.float32), instances[keep].astype(np.int32))
 
 
-def _keep_inside(distance, index, rays, frame, geometry, lidar2work):
-    """Limit the noisy distance to the part of the ray that is inside of the object's box."""
+def _keep_inside(noisy: np.ndarray, exact: np.ndarray, index: np.ndarray, rays: np.ndarray, frame: Frame,
+                 geometry: FrameGeometry, lidar2work: np.ndarray) -> np.ndarray:
+    """Limit the noisy distance to the part of the ray that is inside of the object's box; grazing rays stay exact."""
     chosen = index >= 0
     if not chosen.any():
-        return distance
+        return noisy
     which = index[chosen]
     yaw = np.array([state.yaw for state in frame.objects])[which]
     half = 0.5 * np.array([state.size for state in frame.objects])[which][:, [1, 0, 2]] - 1e-3
@@ -196,8 +197,6 @@ def _keep_inside(distance, index, rays, frame, geometry, lidar2work):
     ray = np.where(np.abs(ray) < 1e-12, 1e-12, ray)
     one, two = (-half - start) / ray, (half - start) / ray
     enter, leave = np.minimum(one, two).max(axis=1), np.maximum(one, two).min(axis=1)
-    true = distance[chosen]
-    limited = np.where(enter < leave, np.clip(true, enter, leave), true)
-    result = distance.copy()
-    result[chosen] = limited
+    result = noisy.copy()
+    result[chosen] = np.where(enter < leave, np.clip(noisy[chosen], enter, leave), exact[chosen])
     return result

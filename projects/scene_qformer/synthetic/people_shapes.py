@@ -21,9 +21,12 @@ def _pick(rng: np.random.Generator, choices: tuple[Color, ...]) -> Color:
 
 
 def _limb(joints: list[tuple[float, float, float]], radii: list[float], colors: list[Color]) -> Mesh:
-    """Tapered tubes from joint to joint."""
-    return merge([cylinder(start, end, r0, color, end_radius=r1, segments=7)
-                  for start, end, r0, r1, color in zip(joints[:-1], joints[1:], radii[:-1], radii[1:], colors)])
+    """Tapered tubes from joint to joint, with a ball in each bend."""
+    tubes = [cylinder(start, end, r0, color, end_radius=r1, segments=7)
+             for start, end, r0, r1, color in zip(joints[:-1], joints[1:], radii[:-1], radii[1:], colors)]
+    balls = [ellipsoid(joint, (1.06 * radius,) * 3, color, segments=6, rings=4)
+             for joint, radius, color in zip(joints[1:-1], radii[1:-1], colors)]
+    return merge([*tubes, *balls])
 
 
 def _head(x: float, z: float, height: float, skin: Color, hair: Color, hat: Color | None) -> list[Mesh]:

@@ -86,7 +86,7 @@ class Poser:
         meshes = [prop_mesh(prop.kind, prop.size, prop.seed) for prop in props]
         corners = np.concatenate([*world.vector_map.drivable_areas, np.zeros((0, 2))]) - self.shift[:2]
         low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (np.zeros(2), np.zeros(2))
-        far = skyline(np.random.default_rng([world.seed, 2]), 0.5 * (low + high), 90 + 0.5 * float(np.hypot(*(high - low))))
+        far = skyline(np.random.default_rng([world.seed, 2]), 0.5 * (low + high), 170 + 0.5 * float(np.hypot(*(high - low))))
         self.props = pack([*meshes, *far], np.array([*(prop.yaw for prop in props), *np.zeros(len(far))]),
                           np.concatenate([centers, np.zeros((len(far), 3))]), lighting.to_sun)
         self._street_lamps = street_lamps(props, centers)
