@@ -1,0 +1,121 @@
+"""Every config builds; rates reach the parameters that the schedule names."""
+import copy
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet3d.registry import MODELS
+from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
+from mmdet3d.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import InstanceData
+
+register_all_modules(init_default_scope=True)
+
+CONFIGS = Path(__file__).parents[1] / 'configs' / 'scene_qformer'
+DEFAULT = CONFIGS / 'scene-qformer_r50_8xb4-24e_nus-336.py'
+STAGE1 = CONFIGS / 'scene-qformer_r50_stage1-frozen-backbone_8xb4-24e_nus-336.py'
+STAGE2 = CONFIGS / 'scene-qformer_r50_stage2-finetune_8xb4-24e_nus-336.py'
+
+
+def model_config(path):
+    """The config's model, without pretrained weights."""
+    cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None
+    return cfg
+
+
+def rates(path):
+    """Learning rate of every parameter by name; None for one that is not trained."""
+    cfg = model_config(path)
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    rate_of = {id(parameter): group['lr'] for group in optimizer.param_groups for parameter in group['params']}
+    return {name: rate_of.get(id(parameter)) if parameter.requires_grad else None
+            for name, parameter in model.named_parameters()}
+
+
+def looking_around(num_cameras):
+    """lidar2img of a ring of cameras at the origin."""
+    matrices = []
+    for yaw in np.arange(num_cameras) * 2 * np.pi / num_cameras:
+        sine, cosine = np.sin(yaw), np.cos(yaw)
+        lidar2cam = np.array([[sine, -cosine, 0, 0], [0, 0, -1, 0], [cosine, sine, 0, 0], [0, 0, 0, 1]])
+        matrices.append(np.array([[40., 0, 32, 0], [0, 40, 24, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ lidar2cam)
+    return np.stack(matrices)
+
+
+def data_samples(batch_size):
+    boxes = torch.rand(3, 9) * 4 + 0.5
+    return [
+        Det3DDataSample(
+            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes, lidar2img=looking_around(6)),
+            gt_instances_3d=InstanceData(
+                bboxes_3d=LiDARInstance3DBoxes(boxes, box_dim=9), labels_3d=torch.tensor([0, 4, 9])))
+        for index in range(batch_size)
+    ]
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+def test_every_config_gives_losses_and_boxes(path):
+    model = MODELS.build(model_config(path).model)
+    model.init_weights()
+    inputs = dict(imgs=torch.randn(2, 6, 3, 48, 64))
+    losses = model.train()(inputs, data_samples(2), mode='loss')
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    with torch.no_grad():
+        results = model.eval()(inputs, data_samples(2), mode='predict')
+        tokens = model(inputs, data_samples(2), mode='tensor')
+    assert all(len(result.pred_instances_3d) > 0 for result in results)
+    assert tokens.shape == (2, model.scene_queries.num_queries, model.projector.out_channels)
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+def test_head_and_data_agree_on_space_and_classes(path):
+    cfg = Config.fromfile(path)
+    head = cfg.model.bbox_head
+    filters = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert list(head.point_cloud_range) == list(filters['ObjectRangeFilter'].point_cloud_range)
+    assert head.num_classes == len(cfg.class_names) == len(cfg.train_dataloader.dataset.metainfo.classes)
+
+
+def test_fine_tuning_rates():
+    by_name = rates(STAGE2)
+    assert set(by_name.values()) == {1e-5, 1e-4}
+    for name, rate in by_name.items():
+        assert rate == pytest.approx(1e-5 if name.startswith('backbone.') else 1e-4), name
+    for part in ('decoder.', 'projector.', 'scene_queries.', 'bbox_head.', 'neck.', 'positional_encoding.'):
+        assert any(name.startswith(part) for name in by_name)
+
+
+def test_stage_1_trains_all_but_the_backbone():
+    for name, rate in rates(STAGE1).items():
+        if name.startswith('backbone.'):
+            assert rate is None, name
+        else:
+            assert rate == pytest.approx(1e-4), name
+
+
+def test_stage_2_starts_from_stage_1():
+    cfg = Config.fromfile(STAGE2)
+    assert cfg.load_from == f'work_dirs/{STAGE1.stem}/epoch_{Config.fromfile(STAGE1).train_cfg.max_epochs}.pth'
+    assert cfg.optim_wrapper.clip_grad.max_norm > 0
+    assert [scheduler.type for scheduler in cfg.param_scheduler] == ['LinearLR', 'CosineAnnealingLR']
+
+
+def test_unknown_part_is_named():
+    cfg = copy.deepcopy(model_config(DEFAULT).model)
+    cfg.decoder.type = 'SceneQueryDecodr'
+    with pytest.raises(KeyError, match='SceneQueryDecodr is not in the mmdet3d::model registry'):
+        MODELS.build(cfg)
+
+
+def test_unknown_key_is_named():
+    cfg = copy.deepcopy(model_config(DEFAULT).model)
+    cfg.decoder.num_layer = 3
+    with pytest.raises(TypeError, match=re.escape("unexpected keyword argument 'num_layer'")):
+        MODELS.build(cfg)
