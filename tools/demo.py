@@ -112,7 +112,7 @@ def main() -> None:
         '--out-dir', str(out)
     ], [
         'tools/analysis/learning_curve.py', str(train_dir), '--out', str(out / 'learning_curve.png'),
-        '--untrained', json.dumps(dict(mAP=before.mAP, NDS=before.NDS)), '--title', Path(CONFIG).stem
+        '--untrained', json.dumps(dict(mAP=round(before.mAP, 4), NDS=round(before.NDS, 4))), '--title', Path(CONFIG).stem
     ])
     demo.run('draw frames of mini_val and write their scene tokens', [
         'tools/visualize_predictions.py', CONFIG, checkpoint, '--out-dir', str(out / 'frames'),
