@@ -107,12 +107,13 @@ def main() -> None:
     demo.run('test the trained model',
              ['tools/test.py', CONFIG, checkpoint, '--work-dir', str(out / 'trained')], digest=training_line)
     before = read_scores(untrained.parent)
+    start = json.dumps(dict(mAP=round(before.mAP, 4), NDS=round(before.NDS, 4)))
     demo.run('compare', [
         'tools/analysis/compare_results.py', f'untrained={untrained.parent}', f'trained={out / "trained"}',
         '--out-dir', str(out)
     ], [
         'tools/analysis/learning_curve.py', str(train_dir), '--out', str(out / 'learning_curve.png'),
-        '--untrained', json.dumps(dict(mAP=round(before.mAP, 4), NDS=round(before.NDS, 4))), '--title', Path(CONFIG).stem
+        '--untrained', start, '--title', Path(CONFIG).stem
     ])
     demo.run('draw frames of mini_val and write their scene tokens', [
         'tools/visualize_predictions.py', CONFIG, checkpoint, '--out-dir', str(out / 'frames'),
