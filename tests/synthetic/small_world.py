@@ -13,9 +13,11 @@ def camera(yaw: float = 0.0, position: tuple[float, float, float] = (0., 0., 1.4
     """Looks along ``yaw`` (radians from ego x), level."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     cam2ego = np.eye(4)
-    cam2ego[:3, :3] = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    cam2ego[:3, :3] = turn @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
     cam2ego[:3, 3] = position
-    return Camera('CAM_TEST', width, height, np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1.]]), cam2ego)
+    cam2img = np.array([[focal, 0, center[0]], [0, focal, center[1]], [0, 0, 1.]])
+    return Camera('CAM_TEST', width, height, cam2img, cam2ego)
 
 
 def thing(instance: int, x: float, y: float, size: tuple[float, float, float], yaw: float = 0.0,
@@ -32,7 +34,8 @@ def rectangle(x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
 def world(objects: list[ObjectState], props: list[Prop] | None = None, ego2global: np.ndarray | None = None,
           vector_map: VectorMap | None = None, **weather: float) -> World:
     """One frame of a road from x = -40 to 60, 14 m wide."""
-    vector_map = vector_map or VectorMap(drivable_areas=[rectangle(-40, 60, -7, 7)], sidewalks=[rectangle(-40, 60, 7, 11)])
+    vector_map = vector_map or VectorMap(drivable_areas=[rectangle(-40, 60, -7, 7)],
+                                         sidewalks=[rectangle(-40, 60, 7, 11)])
     lidar2ego = np.eye(4)
     lidar2ego[:3, :3] = [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     lidar2ego[:3, 3] = 0.9, 0.0, 1.84

@@ -6,13 +6,12 @@ import pytest
 from nuscenes.utils.data_classes import Box
 from nuscenes.utils.geometry_utils import points_in_box
 from pyquaternion import Quaternion
+from small_world import thing, world
 
 from scene_qformer.synthetic import lidar as module
 from scene_qformer.synthetic import meshes, shapes
 from scene_qformer.synthetic.lidar import ELEVATIONS, cast_lidar
 from scene_qformer.synthetic.scene import Prop
-
-from small_world import thing, world
 
 HEIGHT = 1.84  # of the sensor
 
@@ -73,7 +72,8 @@ def test_what_stands_behind_is_hidden(exact):
     assert not cast(world([far], [wall])).instance_ids.any()
 
 
-@pytest.mark.parametrize('category, size', [('vehicle.car', (1.93, 4.61, 1.71)), ('human.pedestrian.adult', (0.67, 0.73, 1.77)),
+@pytest.mark.parametrize('category, size', [('vehicle.car', (1.93, 4.61, 1.71)),
+                                            ('human.pedestrian.adult', (0.67, 0.73, 1.77)),
                                             ('movable_object.barrier', (2.53, 0.53, 0.97))])
 def test_noisy_points_stay_in_the_devkit_box(category, size):
     objects = [thing(k, 9 * np.cos(k), 9 * np.sin(k), size, 0.7 * k, category) for k in range(1, 7)]

@@ -67,11 +67,12 @@ def test_gait_moves_the_legs_of_walking_people_only():
 def test_riders_sit_on_cycles_by_attribute():
     size = (0.61, 1.71, 1.73)
     for category in ('vehicle.bicycle', 'vehicle.motorcycle'):
-        assert len(object_mesh(category, 'cycle.with_rider', size, 5)) > len(object_mesh(category, 'cycle.without_rider', size, 5))
+        ridden, parked = (object_mesh(category, f'cycle.{word}_rider', size, 5) for word in ('with', 'without'))
+        assert len(ridden) > len(parked)
 
 
 def test_unknown_categories_say_what_is_known():
-    with pytest.raises(KeyError, match=r"vehicle\.ufo.*vehicle\.car"):
+    with pytest.raises(KeyError, match=r'vehicle\.ufo.*vehicle\.car'):
         object_mesh('vehicle.ufo', '', (1., 1., 1.), 0)
     with pytest.raises(KeyError, match=r'lake.*building'):
         prop_mesh('lake', (1., 1., 1.), 0)

@@ -66,8 +66,8 @@ def report(checks: list[ObjectCheck]) -> bool:
     """Print the table; returns whether every pixel lies within 1 px of its box."""
     worst = max(check.worst for check in checks)
     late = sum(check.worst > 1 for check in checks)
-    print(f'{len(checks)} visible objects, {sum(check.pixels for check in checks)} pixels; farthest pixel outside of its '
-          f'box: {worst:.3f} px; objects beyond 1 px: {late}')
+    print(f'{len(checks)} visible objects, {sum(check.pixels for check in checks)} pixels; farthest pixel outside of '
+          f'its box: {worst:.3f} px; objects beyond 1 px: {late}')
     classes: dict[str, list[ObjectCheck]] = defaultdict(list)
     for check in checks:
         classes[category_to_detection_name(check.category) or check.category].append(check)

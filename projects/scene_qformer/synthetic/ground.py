@@ -18,6 +18,9 @@ TEXEL = 0.08  # metres
 MAX_TEXELS = 30_000_000  # 120 MB; larger maps get larger texels
 MARGIN = 8.0  # metres around the map
 LEVELS = 8
+CELL_BITS = 3
+CELL = 1 << CELL_BITS  # texels on a side of a cell
+MIXED = 1  # as good as any word: a cell that is full of it is looked up texel by texel
 LINE_WIDTH = 0.17  # metres, lane paint
 PAINT_SOFTNESS = 0.06  # metres over which the coverage of paint fades; sharpened again in shading
 STOP_WIDTH = 0.45
@@ -31,9 +34,11 @@ _SHIFT = 4  # fractional bits of cv2's drawing coordinates
 class GroundTexture(NamedTuple):
     """The levels of the texture, one behind the other."""
 
-    texels: np.ndarray  # (sum of h * w,) uint32; from the lowest byte: white paint, yellow paint, drivable area, sidewalk
+    texels: np.ndarray  # (sum of h * w,) uint32; lowest byte first: white, yellow paint, drivable area, sidewalk
     levels: np.ndarray  # (LEVELS, 3) int64: offset, h, w
     origin: np.ndarray  # (3,) float64: global x, y of the first texel's corner; size of the finest texels in metres
+    cells: np.ndarray  # (sum of ch * cw,) uint32: the texel of which a cell of CELL x CELL texels is full; else MIXED
+    cell_levels: np.ndarray  # (LEVELS, 3) int64: offset, ch, cw
 
 
 class _Canvas:
@@ -125,16 +130,44 @@ def paint_ground(vector_map: VectorMap) -> GroundTexture:
     sigma = 0.5 * CURB_SOFTNESS / texel
     soft = cv2.GaussianBlur(road.image, (0, 0), sigma)
     # A little blur makes the interpolated coverage pass one half along a smooth line, not along the texels' corners.
-    white_soft, yellow_soft = (cv2.GaussianBlur(canvas.image, (0, 0), PAINT_SOFTNESS / texel) for canvas in (white, yellow))
+    white_soft, yellow_soft = (cv2.GaussianBlur(canvas.image, (0, 0), PAINT_SOFTNESS / texel)
+                               for canvas in (white, yellow))
     level = cv2.merge([white_soft, yellow_soft, soft, walk.image])
-    texels, levels, offset = [], [], 0
+    images, levels, cell_levels = [], [], []
+    offset = cell_offset = 0
     for _ in range(LEVELS):
         h, w = level.shape[:2]
-        texels.append(np.ascontiguousarray(level).view('<u4').reshape(-1))
+        ch, cw = (h - 2) // CELL + 1, (w - 2) // CELL + 1
+        images.append(np.ascontiguousarray(level).view('<u4').reshape(-1))
         levels.append((offset, h, w))
+        cell_levels.append((cell_offset, max(0, ch), max(0, cw)))
         offset += h * w
-        level = cv2.resize(level, (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
-    return GroundTexture(np.concatenate(texels).astype(np.uint32, copy=False), np.array(levels, np.int64), np.array([low[0], low[1], texel]))
+        cell_offset += max(0, ch) * max(0, cw)
+        level = cv2.resize(level, (max(2, w // 2), max(2, h // 2)), interpolation=cv2.INTER_AREA)
+    texels = np.concatenate(images).astype(np.uint32, copy=False)
+    cells = np.empty(cell_offset, np.uint32)
+    for (offset, h, w), (cell_offset, ch, cw) in zip(levels, cell_levels):
+        _find_uniform_cells(texels[offset:offset + h * w].reshape(h, w),
+                            cells[cell_offset:cell_offset + ch * cw].reshape(ch, cw))
+    return GroundTexture(texels, np.array(levels, np.int64), np.array([low[0], low[1], texel]), cells,
+                         np.array(cell_levels, np.int64))
+
+
+@njit(cache=True, error_model='numpy')
+def _find_uniform_cells(texels, cells):
+    """Fill ``cells``: interpolating anywhere in a uniform cell, which reads one texel beyond it, gives its word."""
+    height, width = texels.shape
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            word = texels[i * CELL, j * CELL]
+            uniform = True
+            for r in range(i * CELL, min(height, i * CELL + CELL + 1)):
+                for c in range(j * CELL, min(width, j * CELL + CELL + 1)):
+                    if texels[r, c] != word:
+                        uniform = False
+                if not uniform:
+                    break
+            cells[i, j] = word if uniform else np.uint32(MIXED)
 
 
 @njit(cache=True, error_model='numpy', inline='always')

@@ -9,7 +9,7 @@ LAMP_POST = 5.0  # metres: higher poles carry a lamp (`scenery_shapes.pole`)
 
 
 def street_lamps(props: list[Prop], centers: np.ndarray) -> np.ndarray:
-    """(K, 4): x, y, radius, strength of the spots below street lamps; ``centers`` (len(props), 3) are where they stand."""
+    """(K, 4): x, y, radius, strength of the spots below street lamps; ``centers`` (len(props), 3) is where they are."""
     spots = []
     for prop, center in zip(props, centers):
         if prop.kind == 'pole' and prop.size[2] > LAMP_POST:

@@ -192,7 +192,8 @@ def _keep_inside(noisy: np.ndarray, exact: np.ndarray, index: np.ndarray, rays: 
     start = lidar2work[:3, 3] - center
     ray = rays[chosen] @ lidar2work[:3, :3].T
     cos, sin = np.cos(yaw), np.sin(yaw)
-    start = np.stack([cos * start[:, 0] + sin * start[:, 1], cos * start[:, 1] - sin * start[:, 0], start[:, 2]], axis=-1)
+    start = np.stack([cos * start[:, 0] + sin * start[:, 1], cos * start[:, 1] - sin * start[:, 0], start[:, 2]],
+                     axis=-1)
     ray = np.stack([cos * ray[:, 0] + sin * ray[:, 1], cos * ray[:, 1] - sin * ray[:, 0], ray[:, 2]], axis=-1)
     ray = np.where(np.abs(ray) < 1e-12, 1e-12, ray)
     one, two = (-half - start) / ray, (half - start) / ray

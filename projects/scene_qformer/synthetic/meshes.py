@@ -6,9 +6,9 @@ draws front faces only, so parts are closed or, like panels, lie on top of a clo
 """
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterable, Sequence
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def hexahedron(corners: np.ndarray, color: Color, material: int = MATTE) -> Mesh
 
 def box(center: Sequence[float], size: Sequence[float], color: Color, material: int = MATTE,
         top: Sequence[float] = (1., 1.), shift: Sequence[float] = (0., 0.)) -> Mesh:
-    """A block of ``size`` (x, y, z), optionally tapered: its top is scaled by ``top`` and shifted by ``shift`` in x, y."""
+    """A block of ``size`` (x, y, z), optionally tapered: its top scaled by ``top``, shifted by ``shift`` in x, y."""
     bits = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)], dtype=np.float64)
     corners = (bits - 0.5) * np.asarray(size)
     upper = bits[:, 2] == 1
@@ -140,21 +140,21 @@ def box(center: Sequence[float], size: Sequence[float], color: Color, material: 
 def cylinder(start: Sequence[float], end: Sequence[float], radius: float, color: Color, material: int = MATTE,
              end_radius: float | None = None, segments: int = 10, cap: Color | None = None) -> Mesh:
     """A cylinder or, with ``end_radius``, a frustum between two points; ``cap`` colours its ends otherwise."""
-    start, end = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+    first, last = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     end_radius = radius if end_radius is None else end_radius
-    axis = (end - start) / np.linalg.norm(end - start)
+    axis = (last - first) / np.linalg.norm(last - first)
     side = np.cross(axis, [0., 0., 1.] if abs(axis[2]) < 0.9 else [1., 0., 0.])
     side /= np.linalg.norm(side)
     up = np.cross(axis, side)
     angle = 2 * np.pi * np.arange(segments) / segments
     ring = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up
-    low, high = start + radius * ring, end + end_radius * ring
+    low, high = first + radius * ring, last + end_radius * ring
     low_next, high_next = np.roll(low, -1, axis=0), np.roll(high, -1, axis=0)
     wall = quads(np.stack([low, low_next, high_next, high], axis=1), color, material, crease=1.2)
     cap = color if cap is None else cap
     ends = triangles(np.concatenate([
-        np.stack([np.broadcast_to(end, high.shape), high, high_next], axis=1),
-        np.stack([np.broadcast_to(start, low.shape), low_next, low], axis=1)]), cap, material)
+        np.stack([np.broadcast_to(last, high.shape), high, high_next], axis=1),
+        np.stack([np.broadcast_to(first, low.shape), low_next, low], axis=1)]), cap, material)
     return merge([wall, ends])
 
 

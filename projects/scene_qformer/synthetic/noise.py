@@ -1,7 +1,7 @@
 """Banks of noise, drawn once: tileable value noise for surfaces and clouds, Gaussian noise for the sensor."""
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ TILE = 512  # texels on a side of the tileable noise
 SENSOR_BANK = 1 << 21
 
 
-@lru_cache(maxsize=None)
+@cache
 def surface_noise() -> np.ndarray:
     """(TILE, TILE) float32, tileable noise of several octaves; mean 0, mostly within -1..1."""
     rng = np.random.default_rng(20_011)
@@ -24,7 +24,7 @@ def surface_noise() -> np.ndarray:
     return np.clip(total / total.std() * 0.5, -1.5, 1.5).astype(np.float32)
 
 
-@lru_cache(maxsize=None)
+@cache
 def cloud_noise() -> np.ndarray:
     """(TILE, TILE) float32, tileable 1/f noise scaled to 0..1 by rank, so that a cover of p is a threshold at 1 - p."""
     rng = np.random.default_rng(20_021)
@@ -36,7 +36,7 @@ def cloud_noise() -> np.ndarray:
     return rank.reshape(TILE, TILE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def sensor_noise() -> np.ndarray:
     """(SENSOR_BANK,) int8: standard normal numbers times 32."""
     rng = np.random.default_rng(20_023)

@@ -86,7 +86,8 @@ class Poser:
         meshes = [prop_mesh(prop.kind, prop.size, prop.seed) for prop in props]
         corners = np.concatenate([*world.vector_map.drivable_areas, np.zeros((0, 2))]) - self.shift[:2]
         low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (np.zeros(2), np.zeros(2))
-        far = skyline(np.random.default_rng([world.seed, 2]), 0.5 * (low + high), 170 + 0.5 * float(np.hypot(*(high - low))))
+        far = skyline(np.random.default_rng([world.seed, 2]), 0.5 * (low + high),
+                      170 + 0.5 * float(np.hypot(*(high - low))))
         self.props = pack([*meshes, *far], np.array([*(prop.yaw for prop in props), *np.zeros(len(far))]),
                           np.concatenate([centers, np.zeros((len(far), 3))]), lighting.to_sun)
         self._street_lamps = street_lamps(props, centers)
@@ -127,5 +128,6 @@ class Poser:
         forward = np.stack([np.cos(yaws), np.sin(yaws)], axis=-1) * 0.5 * sizes[:, 1:2]
         left = np.stack([-np.sin(yaws), np.cos(yaws)], axis=-1) * 0.5 * sizes[:, :1]
         corners = np.stack([forward + left, left - forward, -forward - left, forward - left], axis=1)
-        return FrameGeometry(global2work, geometry, self.props, np.array([state.instance for state in objects], np.int32),
+        instances = np.array([state.instance for state in objects], np.int32)
+        return FrameGeometry(global2work, geometry, self.props, instances,
                              centers[:, None, :2] + corners, lamps, ego2work[:2, 3])

@@ -104,6 +104,6 @@ def check_view(view: RenderedView, boxes: list[tuple[int, Box]], cam2img: np.nda
         fill = None
         if inside and amodal == len(pixels) and amodal >= min_pixels:
             fill = amodal / cv2.contourArea(hull.astype(np.float32))
-        checks.append(ObjectCheck(box.name, float(np.linalg.norm(box.center)), len(pixels), outside_distance(hull, points),
-                                  fill))
+        checks.append(ObjectCheck(box.name, float(np.linalg.norm(box.center)), len(pixels),
+                                  outside_distance(hull, points), fill))
     return checks

@@ -1,6 +1,6 @@
 """A z-buffered triangle rasteriser, compiled by numba.
 
-Pixel rule: the pixel in column j and row i is covered by a triangle that contains its centre (j + 0.5, i + 0.5), where a
+Pixel rule: the pixel in column j and row i is covered by a triangle that contains its centre (j + 0.5, i + 0.5); a
 point (x, y, z) of the camera frame lies at u = fx x / z + cx, v = fy y / z + cy. Depth and attributes are interpolated
 linearly in ``1 / z``, which is perspective-correct.
 
@@ -172,7 +172,7 @@ def draw(buffers, count, geometry, order, owners, token, camera, eye, sun, amoda
             if in_front == 0:
                 continue
             material = int(geometry.looks[t, 3])
-            glossy = material == PAINT or material == GLASS
+            glossy = material in (PAINT, GLASS)
             for k in range(3):
                 for a in range(NUM_ATTRIBUTES):
                     source[k, 3 + a] = geometry.attributes[t, k, a]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from . import noise, rasterizer, shading, shadows, sky as skies
-from .ground import GroundTexture, paint_ground
+from . import noise, rasterizer, shading, shadows
+from . import sky as skies
+from .ground import paint_ground
 from .lighting import make_lighting
 from .posing import FrameGeometry, Poser
 from .scene import Camera, Frame, World
@@ -68,8 +69,8 @@ class SceneRenderer:
             raise ValueError(f'{camera.name}: expected intrinsics with positive focal lengths and no skew, '
                              f'got {cam2img.tolist()}')
         self._prepare(frame)
+        assert self._geometry is not None and self._shadow_map is not None
         geometry, (shadow_map, shadow_origin) = self._geometry, self._shadow_map
-        assert geometry is not None
         cam2work = geometry.global2work @ np.asarray(frame.ego2global) @ np.asarray(camera.cam2ego)
         work2cam = np.linalg.inv(cam2work)
         eye = cam2work[:3, 3].copy()
@@ -100,8 +101,7 @@ class SceneRenderer:
         ids = np.empty((camera.height, camera.width), np.int32)
         visible = np.zeros(num_objects, np.int64)
         rows, develop = self._exposure(camera, rng)
-        texture = GroundTexture(self.texture.texels, self.texture.levels, self.texture.origin + np.append(
-            geometry.global2work[:2, 3], 0.0))
+        texture = self.texture._replace(origin=self.texture.origin + np.append(geometry.global2work[:2, 3], 0.0))
         shading.shade(image, ids, visible, buffers, geometry.instances, rays, eye, texture, shadow_map, shadow_origin,
                       self.lighting, self.palette, sky, noise.surface_noise(), noise.sensor_noise(), rows, develop)
         if self.world.weather.wetness > 0.3:

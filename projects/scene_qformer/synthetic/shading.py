@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .ground import CURB_SOFTNESS, LEVELS, PAINT_SOFTNESS, sample_ground
+from .ground import CELL_BITS, CURB_SOFTNESS, LEVELS, MIXED, PAINT_SOFTNESS, sample_ground
 from .meshes import FACADE, FOLIAGE, GLASS, LAMP, MATTE, PAINT
 from .noise import TILE
 from .sky import SKY_STEP
@@ -38,6 +38,9 @@ class RowSampling(NamedTuple):
     whole_scale: float
     taps: int  # along the line of sight, where a pixel is much longer than wide
     along: float  # metres that a pixel spans along the line of sight
+    cell_offset: int  # of the uniform cells of that level
+    cell_width: int
+    curb_share: float  # weight of the kerb: fades out where pixels are longer than it is wide
     crisp: float  # how much the coverage of paint is sharpened
     edge: float  # the same for the road's edge
     grit: float  # weight of fine noise: fades out where pixels are larger than its grain
@@ -110,7 +113,7 @@ def _surface_run(line, start, stop, v, gradients, looks, s, inv_depth, rays_u, r
         red = look2 * (around * ambient2 + direct * sun2)
         if material != MATTE:
             p, q = (p0 + p_u * du) * depth, (q0 + q_u * du) * depth
-            if material == PAINT or material == GLASS:
+            if material in (PAINT, GLASS):
                 mirror, glint = min(0.9, max(0.0, p)), min(0.8, max(0.0, q))
                 blue += mirror * (horizon0 - blue) + glint * sun0
                 green += mirror * (horizon1 - green) + glint * sun1
@@ -167,8 +170,8 @@ def _sky_run(line, start, stop, sky_row):
 
 
 @njit(cache=True, error_model='numpy')
-def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_map, surface, fade, palette, horizon,
-                lamp, ambient, sun, wet):
+def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, shadow_map, surface, fade, palette,
+                horizon, lamp, ambient, sun, wet):
     """Colour the pixels start..stop-1 of a row, which all show the ground, into ``line`` (3 W,).
 
     ``view`` (RowSampling) tells how the texture is sampled in this row, ``spot`` holds x, y of the shadow map's corner
@@ -183,6 +186,7 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_
     whole_offset, whole_height, whole_width = view.whole_offset, view.whole_height, view.whole_width
     whole_scale, taps, along = view.whole_scale, view.taps, view.along
     shadow_x, shadow_y, shadow_scale = spot[0], spot[1], spot[2]
+    cell_offset, cell_width, curb_share = view.cell_offset, view.cell_width, view.curb_share
     crisp, edge, grit, patches = view.crisp, view.edge, view.grit, view.patches
     asphalt0, asphalt1, asphalt2 = palette[0, 0], palette[0, 1], palette[0, 2]
     sidewalk0, sidewalk1, sidewalk2 = palette[1, 0], palette[1, 1], palette[1, 2]
@@ -198,9 +202,15 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_
         norm = np.sqrt(rx * rx + ry * ry + rz * rz)
         depth = -eye_z / rz
         x, y = eye_x + rx * depth, eye_y + ry * depth
-        # One look at a level so coarse that it covers the pixel whole: most places are uniform.
-        uniform, texel, white, yellow, road, walk = sample_ground(
-            texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
+        # One look at a level so coarse that a texel covers the pixel: most places lie inside a uniform cell.
+        uniform, texel = True, np.uint32(0)
+        white, yellow, road, walk = 0.0, 0.0, 0.0, 0.0
+        s, t = (x - map_x) * whole_scale - 0.5, (y - map_y) * whole_scale - 0.5
+        if s >= 0 and t >= 0 and s < whole_width - 1 and t < whole_height - 1:
+            texel = cells[cell_offset + (int(t) >> CELL_BITS) * cell_width + (int(s) >> CELL_BITS)]
+            if texel == MIXED:
+                uniform, texel, white, yellow, road, walk = sample_ground(
+                    texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
         if uniform:
             white, yellow = float(texel & 255), float(texel >> 8 & 255)
             road, walk = float(texel >> 16 & 255), float(texel >> 24)
@@ -227,36 +237,45 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, view, spot, shadow_
             factor = 1.0 + coarse
             road = 1.0
             blue, green, red = asphalt0 * factor, asphalt1 * factor, asphalt2 * factor
+        elif uniform and texel == 0:
+            factor = 1 + 2.5 * coarse
+            blue, green, red = open0 * factor, open1 * factor, open2 * factor
         else:
-            white = _unit((white * (1 / 255.0) - 0.5) * crisp + 0.5)
-            yellow = _unit((yellow * (1 / 255.0) - 0.5) * crisp + 0.5)
-            outer = _unit((road * (1 / 255.0) - 0.5 + EDGE_SLOPE * CURB_WIDTH) * edge + 0.5)
-            road = _unit((road * (1 / 255.0) - 0.5) * edge + 0.5)
-            walk = _unit((walk * (1 / 255.0) - 0.5) * crisp + 0.5)
-            curb = outer - road
-            joint = 1 + 0.4 * coarse
-            if walk > 0.5 and along < 0.25 and (x - 1.6 * np.floor(x / 1.6) < 0.03
-                                                or y - 1.6 * np.floor(y / 1.6) < 0.03):
-                joint *= 0.86
-            lawn, worn, rough, paint = 1 + 2.5 * coarse, 1 + coarse, 1 + 0.4 * coarse, 1 + 0.8 * coarse
-            blue = open0 * lawn
-            green = open1 * lawn
-            red = open2 * lawn
-            blue += walk * (sidewalk0 * joint - blue)
-            green += walk * (sidewalk1 * joint - green)
-            red += walk * (sidewalk2 * joint - red)
-            blue += curb * (curb0 * rough - blue)
-            green += curb * (curb1 * rough - green)
-            red += curb * (curb2 * rough - red)
-            blue += road * (asphalt0 * worn - blue)
-            green += road * (asphalt1 * worn - green)
-            red += road * (asphalt2 * worn - red)
-            blue += yellow * (0.16 * paint - blue)
-            green += yellow * (0.58 * paint - green)
-            red += yellow * (0.80 * paint - red)
-            blue += white * (0.84 * paint - blue)
-            green += white * (0.84 * paint - green)
-            red += white * (0.84 * paint - red)
+            white, yellow = white * (1 / 255.0) - 0.5, yellow * (1 / 255.0) - 0.5
+            road, walk = road * (1 / 255.0) - 0.5, walk * (1 / 255.0) - 0.5
+            lawn = 1 + 2.5 * coarse
+            blue, green, red = open0 * lawn, open1 * lawn, open2 * lawn
+            if walk * crisp > -0.5:
+                walk = min(1.0, walk * crisp + 0.5)
+                joint = 1 + 0.4 * coarse
+                if along < 0.25 and (x - 1.6 * np.floor(x * 0.625) < 0.03 or y - 1.6 * np.floor(y * 0.625) < 0.03):
+                    joint *= 0.86
+                blue += walk * (sidewalk0 * joint - blue)
+                green += walk * (sidewalk1 * joint - green)
+                red += walk * (sidewalk2 * joint - red)
+            outer = (road + EDGE_SLOPE * CURB_WIDTH) * edge + 0.5
+            road = _unit(road * edge + 0.5)
+            if road < 1 and outer > road:
+                curb, rough = (min(1.0, outer) - road) * curb_share, 1 + 0.4 * coarse
+                blue += curb * (curb0 * rough - blue)
+                green += curb * (curb1 * rough - green)
+                red += curb * (curb2 * rough - red)
+            if road > 0:
+                worn = 1 + coarse
+                blue += road * (asphalt0 * worn - blue)
+                green += road * (asphalt1 * worn - green)
+                red += road * (asphalt2 * worn - red)
+            paint = 1 + 0.8 * coarse
+            if yellow * crisp > -0.5:
+                yellow = min(1.0, yellow * crisp + 0.5)
+                blue += yellow * (0.16 * paint - blue)
+                green += yellow * (0.58 * paint - green)
+                red += yellow * (0.80 * paint - red)
+            if white * crisp > -0.5:
+                white = min(1.0, white * crisp + 0.5)
+                blue += white * (0.84 * paint - blue)
+                green += white * (0.84 * paint - green)
+                red += white * (0.84 * paint - red)
         shadow, occluded, pool = _ground_light(shadow_map, shadow_x, shadow_y, shadow_scale, x, y)
         direct, around = 1 - shadow, 1 - occluded
         blue *= around * ambient0 + direct * sun0 + pool * lamp0
@@ -362,8 +381,9 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         foot = max(0.012, max(across, along / taps))
         crisp = max(1.0, max(PAINT_SOFTNESS * 2.5, texture_origin[2] * (1 << level)) / foot)
         edge = max(1.0, 1.0 / (EDGE_SLOPE * foot))
-        view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height, whole_width,
-                           whole_scale, taps, along, crisp, edge, max(0.0, 1 - along / 0.10),
+        view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height,
+                           whole_width, whole_scale, taps, along, texture.cell_levels[whole, 0], texture.cell_levels[whole, 2],
+                           min(1.0, 2 * CURB_WIDTH / foot), crisp, edge, max(0.0, 1 - along / 0.10),
                            0.11 * min(1.0, 0.12 / max(along, 0.12)))
         depths = inv_depth[i]
         ray_v[0], ray_v[1], ray_v[2] = base_x, base_y, base_z
@@ -402,8 +422,8 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
                 if first == last:
                     continue
                 if below_first if piece == 0 else below_last:
-                    _ground_run(line, first, last, rays, ray_v, eye, texels, view, spot, shadow_map, surface, fade, palette,
-                                horizon, lamp, open_ambient, open_sun, lighting.wetness)
+                    _ground_run(line, first, last, rays, ray_v, eye, texels, texture.cells, view, spot, shadow_map,
+                                surface, fade, palette, horizon, lamp, open_ambient, open_sun, lighting.wetness)
                 else:
                     _sky_run(line, first, last, sky_row)
         lower = np.float32(develop[3] * (v - 0.5 * height)**2 / corner)

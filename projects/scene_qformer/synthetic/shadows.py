@@ -65,7 +65,7 @@ def cast_shadows(groups: list[Geometry], footprints: np.ndarray, lamps: np.ndarr
         center: (2,) x, y of the map's middle.
 
     Returns:
-        tuple: (SIZE, SIZE) uint32, from the lowest byte: direct light and ambient light that are missing, lamp light; and
+        tuple: (SIZE, SIZE) uint32, lowest byte first: direct and ambient light that are missing, lamp light; and
         (3,) float64 with x, y of the map's first corner and the texel size.
     """
     origin = np.asarray(center, dtype=np.float64) - 0.5 * SIZE * TEXEL

@@ -1,11 +1,11 @@
 """Which shape stands for which nuScenes category, and which for which kind of scenery."""
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 import numpy as np
 
-from . import machine_shapes, people_shapes, roadside_shapes, scenery_shapes, vehicle_shapes
+from . import heavy_vehicle_shapes, machine_shapes, people_shapes, roadside_shapes, scenery_shapes, vehicle_shapes
 from .meshes import Mesh, fit_to_box
 
 Size = tuple[float, float, float]  # width, length, height in metres, the devkit's order
@@ -18,10 +18,10 @@ OBJECT_SHAPES: dict[str, ObjectShape] = {
     'vehicle.car': vehicle_shapes.car,
     'vehicle.emergency.police': vehicle_shapes.emergency,
     'vehicle.emergency.ambulance': vehicle_shapes.emergency,
-    'vehicle.truck': vehicle_shapes.truck,
-    'vehicle.bus.rigid': vehicle_shapes.bus,
-    'vehicle.bus.bendy': vehicle_shapes.bus,
-    'vehicle.trailer': vehicle_shapes.trailer,
+    'vehicle.truck': heavy_vehicle_shapes.truck,
+    'vehicle.bus.rigid': heavy_vehicle_shapes.bus,
+    'vehicle.bus.bendy': heavy_vehicle_shapes.bus,
+    'vehicle.trailer': heavy_vehicle_shapes.trailer,
     'vehicle.construction': machine_shapes.construction_vehicle,
     'vehicle.bicycle': people_shapes.bicycle,
     'vehicle.motorcycle': people_shapes.motorcycle,
