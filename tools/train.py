@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -25,10 +26,14 @@ def parse_args() -> argparse.Namespace:
 def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags that only training has."""
     if args.amp:
-        if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper'):
+        if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
             raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {cfg.optim_wrapper.type!r}.")
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        if torch.cuda.is_available():
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        else:
+            print('--amp: there is no GPU, so this trains in bfloat16 on the CPU.')
+            cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     if args.sync_bn != 'none':
         cfg.sync_bn = args.sync_bn
     if args.auto_scale_lr:

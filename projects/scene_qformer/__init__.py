@@ -2,6 +2,14 @@
 
 Importing this package registers all of its parts in mmdet3d's registries.
 """
+try:
+    import mmdet3d  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f'scene_qformer is a plugin for MMDetection3D 1.4, which cannot be imported here: no module {error.name!r}. '
+        'Install it in the environment that you work in, or type `make setup` in a clone, which builds one in .venv.'
+    ) from error
+
 from . import datasets, engine, models  # noqa: F401
 from .apis import build_scene_qformer
 

@@ -153,3 +153,15 @@ def test_says_what_it_needs(attention):
         attention(**{**data, 'cameras': dict(image_size=IMAGE_SIZE)})
     with pytest.raises(ValueError, match='num_levels=2 of each of 3 cameras, but the memory has 3'):
         attention(**{**data, 'spatial_shapes': data['spatial_shapes'][:3]})
+
+
+def test_projects_precisely_in_mixed_precision(attention):
+    """bfloat16 has 8 bits: a projection computed in it would miss by pixels."""
+    data = inputs()
+    arguments = data['reference_points'], data['cameras']['lidar2img'], IMAGE_SIZE
+    exact, _ = attention.project_reference_points(*arguments)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        mixed, _ = attention.project_reference_points(*arguments)
+        out = attention(**data)
+    assert torch.equal(exact, mixed)
+    assert torch.allclose(out.float(), attention(**data), atol=0.1)

@@ -94,11 +94,10 @@ def test_resuming_does_not_run_the_config_in_the_checkpoint(trained, data_root, 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['no_such_config.py'], 'There is no config no_such_config.py'),
-    ([CONFIG, '--cfg-options', 'data_root=nowhere', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
+    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
     ([CONFIG, '--cfg-options', 'model.decoder.cross_attn_cfg.type=NoSuchPart'], 'NoSuchPart is not in the'),
 ])
 def test_bad_input_stops_with_its_reason(arguments, message, data_root, tmp_path):
-    done = run('train.py', *arguments, '--work-dir', tmp_path, root=data_root, check=False) if (
-        '--cfg-options' not in arguments) else run(
-            'train.py', arguments[0], '--work-dir', tmp_path, *arguments[1:], root=data_root, check=False)
+    config, *options = arguments
+    done = run('train.py', config, '--work-dir', tmp_path, *options, root=data_root, check=False)
     assert done.returncode != 0 and message in done.stderr

@@ -124,7 +124,8 @@ class SurroundDeformableAttention(BaseModule):
         most = max(int(visible.sum(-1).max()), 1)
         index = visible.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :most]  # (B, N, M)
         seen = visible.gather(-1, index)[..., None].to(query.dtype)  # (B, N, M, 1)
-        attended = self._look(value, query, locations, index, spatial_shapes, level_start_index) * seen
+        attended = self._look(value, query, locations, index, spatial_shapes, level_start_index)
+        attended = attended.to(query.dtype) * seen
 
         place = index.flatten(1)[..., None]  # (B, N*M, 1)
         total = torch.zeros_like(query).scatter_add(1, place.expand(-1, -1, query.shape[-1]), attended.flatten(1, 2))
@@ -174,16 +175,17 @@ class SurroundDeformableAttention(BaseModule):
             ``(B, N, Q)`` bool.
         """
         low, high = self.point_cloud_range.split(3)
-        points = low + reference_points.float() * (high - low)
-        pixels, _, in_front = project(points, lidar2img)
+        with torch.autocast(reference_points.device.type, enabled=False):  # half precision would miss by pixels
+            points = low + reference_points.float() * (high - low)
+            pixels, _, in_front = project(points, lidar2img)
         fractions = pixels / image_size
         visible = in_front & ((fractions >= 0) & (fractions < 1)).all(-1)
         return fractions.masked_fill(~visible[..., None], 0.), visible
 
 
 def _sample(value: Tensor, shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """mmcv's operator: the CUDA kernel where there is one, else its PyTorch twin."""
-    locations, weights = locations.to(value.dtype), weights.to(value.dtype)
+    """mmcv's operator: the CUDA kernel where there is one, else its PyTorch twin; both in float32 (no bfloat16)."""
+    value, locations, weights = value.float(), locations.float(), weights.float()
     if value.is_cuda:
         im2col_step = math.gcd(64, len(value))  # must divide the batch
         return MultiScaleDeformableAttnFunction.apply(value, shapes, level_start_index, locations.contiguous(),
