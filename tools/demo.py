@@ -9,14 +9,15 @@ Every step is one of the project's tools; the command of each is shown. An inter
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
-import time
 from pathlib import Path
 
 from mmengine.config import Config
 
 from scene_qformer.evaluation.results_table import read_scores
+from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch
 from scene_qformer.pipeline import Pipeline, StepFailed, training_line
 from scene_qformer.synthetic.intact import find_fault
 
@@ -37,34 +38,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def epoch_options(cfg: Config, epochs: int) -> list[str]:
-    """``--cfg-options`` that make a config train for ``epochs``, its learning rate schedule stretched along."""
-    old = cfg.train_cfg.max_epochs
-    options = [f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={min(cfg.train_cfg.val_interval, epochs)}']
-    for index, schedule in enumerate(cfg.param_scheduler):
-        if schedule.get('by_epoch', True):
-            ends = [key for key in ('end', 'T_max') if schedule.get(key) == old]
-            options += [f'param_scheduler.{index}.{key}={epochs}' for key in ends]
-    return options
-
-
-def keep_other_results(out: Path, settings: dict) -> None:
-    """Move results of other settings aside, and note the settings of these."""
-    note = out / 'settings.json'
-    if note.is_file() and json.loads(note.read_text()) != settings:
-        aside = out.with_name(f'{out.name}_until_{time.strftime("%Y%m%d_%H%M%S")}')
-        out.rename(aside)
-        print(f'{out} held results of other settings; they are now in {aside}')
-    out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings, indent=2) + '\n')
-
-
-def last_epoch(train_dir: Path) -> int:
-    """Epochs that the last checkpoint of a work directory has seen; 0 if there is none."""
-    note = train_dir / 'last_checkpoint'
-    return int(Path(note.read_text().strip()).stem.removeprefix('epoch_')) if note.is_file() else 0
-
-
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(CONFIG)
@@ -72,7 +45,8 @@ def main() -> None:
     root, out = Path(cfg.data_root), args.out
     train_dir, untrained = out / 'train', out / 'untrained' / 'untrained.pth'
     options = ['--cfg-options', *epoch_options(cfg, epochs)]
-    keep_other_results(out, dict(config=CONFIG, epochs=epochs))
+    digest = hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()
+    keep_other_results(out, dict(config=CONFIG, config_sha256=digest, epochs=epochs))
     demo = Pipeline(7, args.verbose)
 
     title = f'write the synthetic nuScenes, {VERSION}: 10 scenes, six cameras'
@@ -91,9 +65,12 @@ def main() -> None:
     else:
         demo.run(title, ['tools/create_data.py', '--root', str(root), '--version', VERSION])
 
-    demo.run('test the untrained model with the official metric',
-             ['tools/initialize_checkpoint.py', CONFIG, '--out', str(untrained)],
-             ['tools/test.py', CONFIG, str(untrained), '--work-dir', str(untrained.parent)], digest=training_line)
+    title = 'test the untrained model with the official metric'
+    if has_scores(untrained.parent):
+        demo.skip(title, f'{untrained.parent} holds its scores')
+    else:
+        demo.run(title, ['tools/initialize_checkpoint.py', CONFIG, '--out', str(untrained)],
+                 ['tools/test.py', CONFIG, str(untrained), '--work-dir', str(untrained.parent)], digest=training_line)
 
     title = f'train {epochs} epochs'
     if last_epoch(train_dir) >= epochs:
@@ -151,4 +128,4 @@ if __name__ == '__main__':
     try:
         main()
     except (StepFailed, FileNotFoundError) as error:
-        sys.exit(f'\ndemo: {error}\nMend that and start the demo again: finished steps are not repeated.')
+        sys.exit(f'\ndemo: {error}\nMend that and start the demo again: data and epochs that are there are kept.')

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch
 from scene_qformer.inference import spread_indices
-from tools.demo import epoch_options, keep_other_results, last_epoch
 
 
 def test_epochs_stretch_the_schedule():
@@ -42,6 +42,13 @@ def test_last_epoch(tmp_path: Path):
     assert last_epoch(tmp_path) == 0
     (tmp_path / 'last_checkpoint').write_text('/somewhere/train/epoch_17.pth')
     assert last_epoch(tmp_path) == 17
+
+
+def test_has_scores(tmp_path: Path):
+    assert not has_scores(tmp_path)
+    (tmp_path / '20260101_000000').mkdir()
+    (tmp_path / '20260101_000000' / '20260101_000000.json').write_text('{"metric/mAP": 0.1, "metric/NDS": 0.2}')
+    assert has_scores(tmp_path)
 
 
 def test_spread_indices():

@@ -1,0 +1,47 @@
+"""One experiment over several runs: its settings, what its folders hold already, and how long it trains."""
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .evaluation.results_table import read_scores
+
+
+def epoch_options(cfg: Config, epochs: int) -> list[str]:
+    """``--cfg-options`` that make a config train for ``epochs``, its learning rate schedule stretched along."""
+    old = cfg.train_cfg.max_epochs
+    options = [f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={min(cfg.train_cfg.val_interval, epochs)}']
+    for index, schedule in enumerate(cfg.param_scheduler):
+        if schedule.get('by_epoch', True):
+            ends = [key for key in ('end', 'T_max') if schedule.get(key) == old]
+            options += [f'param_scheduler.{index}.{key}={epochs}' for key in ends]
+    return options
+
+
+def keep_other_results(out: Path, settings: dict) -> None:
+    """Move results of other settings aside, and note the settings of these."""
+    note = out / 'settings.json'
+    if note.is_file() and json.loads(note.read_text()) != settings:
+        aside = out.with_name(f'{out.name}_until_{time.strftime("%Y%m%d_%H%M%S")}')
+        out.rename(aside)
+        print(f'{out} held results of other settings; they are now in {aside}')
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(settings, indent=2) + '\n')
+
+
+def last_epoch(train_dir: Path) -> int:
+    """Epochs that the last checkpoint of a work directory has seen; 0 if there is none."""
+    note = train_dir / 'last_checkpoint'
+    return int(Path(note.read_text().strip()).stem.removeprefix('epoch_')) if note.is_file() else 0
+
+
+def has_scores(work_dir: Path) -> bool:
+    """Whether a test run ended in this work directory."""
+    try:
+        read_scores(work_dir)
+    except FileNotFoundError:
+        return False
+    return True
