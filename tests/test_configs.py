@@ -119,3 +119,16 @@ def test_unknown_key_is_named():
     cfg.decoder.num_layer = 3
     with pytest.raises(TypeError, match=re.escape("unexpected keyword argument 'num_layer'")):
         MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+def test_info_files_are_found_beside_a_relative_data_root(path, tmp_path, monkeypatch):
+    """A data set joins its data_root and its ann_file, the metric takes ann_file as it is."""
+    for name in ('NUSCENES_ROOT', 'NUSCENES_INFO_ROOT', 'SYNTHETIC_NUSCENES_ROOT'):
+        monkeypatch.delenv(name, raising=False)
+    cfg = Config.fromfile(path)
+    wanted = {Path(cfg.data_root, f'nuscenes_infos_{split}.pkl') for split in ('train', 'val')}
+    found = {Path(loader.dataset.data_root, loader.dataset.ann_file)
+             for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)}
+    assert found == wanted
+    assert Path(cfg.val_evaluator.ann_file) == Path(cfg.test_evaluator.ann_file) in wanted

@@ -3,12 +3,15 @@
 # The whole 1600x900 view is kept: both axes are resized on their own (0.21 and 0.373) and cam2img carries the two
 # scales. A crop to a square would throw away 44 % of each view, and with it the overlap between neighbours.
 #
-# The folders may also come from the environment: NUSCENES_ROOT, and NUSCENES_INFO_ROOT if the info files that
-# tools/create_data.py wrote lie elsewhere.
+# The folders may also come from the environment: NUSCENES_ROOT, and NUSCENES_INFO_ROOT, an absolute path, if the info
+# files that tools/create_data.py wrote lie elsewhere.
 data_root = '{{$NUSCENES_ROOT:data/nuscenes}}'
 ann_root = '{{$NUSCENES_INFO_ROOT:beside_the_data}}'
 if ann_root == 'beside_the_data':
     ann_root = data_root
+    ann_prefix = ''  # a data set looks for a relative ann_file in its data_root, the metric does not
+else:
+    ann_prefix = f'{ann_root}/'
 dataset_type = 'NuScenesSceneDataset'
 class_names = [
     'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle', 'pedestrian', 'traffic_cone',
@@ -50,7 +53,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file=f'{ann_root}/nuscenes_infos_train.pkl',
+        ann_file=f'{ann_prefix}nuscenes_infos_train.pkl',
         pipeline=train_pipeline,
         cam_names=cam_names,
         metainfo=metainfo,
@@ -66,7 +69,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file=f'{ann_root}/nuscenes_infos_val.pkl',
+        ann_file=f'{ann_prefix}nuscenes_infos_val.pkl',
         pipeline=test_pipeline,
         cam_names=cam_names,
         metainfo=metainfo,

@@ -5,7 +5,6 @@
 #   python tools/create_data.py --root data/synthetic_nuscenes --version v1.0-mini
 # The folder may also come from the environment: SYNTHETIC_NUSCENES_ROOT.
 data_root = '{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}'
-ann_root = data_root
 dataset_type = 'NuScenesSceneDataset'
 class_names = [
     'car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle', 'pedestrian', 'traffic_cone',
@@ -38,7 +37,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file=f'{ann_root}/nuscenes_infos_train.pkl',
+        ann_file='nuscenes_infos_train.pkl',
         pipeline=train_pipeline,
         cam_names=cam_names,
         metainfo=metainfo,
@@ -54,7 +53,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file=f'{ann_root}/nuscenes_infos_val.pkl',
+        ann_file='nuscenes_infos_val.pkl',
         pipeline=test_pipeline,
         cam_names=cam_names,
         metainfo=metainfo,
@@ -66,7 +65,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     type='NuScenesMetric',
     data_root=data_root,
-    ann_file=f'{ann_root}/nuscenes_infos_val.pkl',
+    ann_file=f'{data_root}/nuscenes_infos_val.pkl',
     metric='bbox',
     modality=input_modality)
 test_evaluator = val_evaluator
