@@ -184,7 +184,8 @@ def bus(rng: np.random.Generator, size: tuple[float, float, float], attribute: s
     """A city bus with rows of windows, doors on its right and a lit display in front."""
     width, length, height = size
     half = 0.47 * width
-    paint = pick_paint(rng, ((0.85, 0.85, 0.84), (0.15, 0.35, 0.65), (0.7, 0.12, 0.1), (0.12, 0.45, 0.3), (0.85, 0.65, 0.1)))
+    paint = pick_paint(rng, ((0.85, 0.85, 0.84), (0.15, 0.35, 0.65), (0.7, 0.12, 0.1), (0.12, 0.45, 0.3),
+                             (0.85, 0.65, 0.1)))
     accent = pick_paint(rng, ((0.1, 0.3, 0.6), (0.75, 0.15, 0.1), (0.9, 0.7, 0.1), (0.1, 0.5, 0.35), (0.2, 0.2, 0.22)))
     floor, waist, eaves = 0.10 * height, 0.40 * height, 0.82 * height
 
@@ -256,7 +257,8 @@ def trailer(rng: np.random.Generator, size: tuple[float, float, float], attribut
     radius = min(0.5, 0.16 * height)
     bed = 2.15 * radius
     front, rear = 0.5 * length, -0.5 * length
-    color = pick_paint(rng, ((0.86, 0.86, 0.85), (0.82, 0.82, 0.80), (0.5, 0.14, 0.1), (0.12, 0.28, 0.5), (0.2, 0.4, 0.3)))
+    color = pick_paint(rng, ((0.86, 0.86, 0.85), (0.82, 0.82, 0.80), (0.5, 0.14, 0.1), (0.12, 0.28, 0.5),
+                             (0.2, 0.4, 0.3)))
     parts = [box((0.0, 0, bed - 0.14), (0.97 * length, 1.0 * half, 0.2), DARK)]
     if rng.random() < 0.75:
         parts.append(box((0, 0, 0.5 * (bed + height)), (length, 2 * half, height - bed), color, PAINT))

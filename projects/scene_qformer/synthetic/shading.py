@@ -382,7 +382,8 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         crisp = max(1.0, max(PAINT_SOFTNESS * 2.5, texture_origin[2] * (1 << level)) / foot)
         edge = max(1.0, 1.0 / (EDGE_SLOPE * foot))
         view = RowSampling(map_x, map_y, offset, level_height, level_width, scale, whole_offset, whole_height,
-                           whole_width, whole_scale, taps, along, texture.cell_levels[whole, 0], texture.cell_levels[whole, 2],
+                           whole_width, whole_scale, taps, along, texture.cell_levels[whole, 0],
+                           texture.cell_levels[whole, 2],
                            min(1.0, 2 * CURB_WIDTH / foot), crisp, edge, max(0.0, 1 - along / 0.10),
                            0.11 * min(1.0, 0.12 / max(along, 0.12)))
         depths = inv_depth[i]

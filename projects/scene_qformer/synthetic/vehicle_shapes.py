@@ -1,4 +1,7 @@
-"""Shapes of cars, and what all vehicles share: x forward, y left, z up from the ground; roughly of the wanted size (`shapes` makes it exact)."""
+"""Shapes of cars, and what all vehicles share.
+
+x forward, y left, z up from the ground, metres; roughly of the wanted size, which `shapes` makes exact.
+"""
 from __future__ import annotations
 
 import numpy as np
