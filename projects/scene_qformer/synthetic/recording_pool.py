@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tqdm import tqdm
@@ -42,8 +46,21 @@ def _record(root: Path, name: str, frames: range) -> list[FrameMeasurement]:
     return [write_frame(root, _open[name], _open[name].world, frame) for frame in frames]
 
 
-def _use_one_thread() -> None:
-    cv2.setNumThreads(1)
+def _serve(connection: Connection) -> None:
+    """Run the tasks that arrive for as long as the process that sends them lives."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that hands out the work ends this one
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if not connection.poll(2.0):
+            continue
+        try:
+            task, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send((task(*arguments), None))
+        except Exception:
+            connection.send((None, traceback.format_exc()))
 
 
 # ----- in the process that hands out the work
@@ -65,21 +82,52 @@ class _SceneJob:
 
 
 class _Recorder:
-    """One process, or this one if ``context`` is None, that works on one task at a time."""
+    """Works on one task at a time, in a process of its own or in this one."""
 
     def __init__(self, context: multiprocessing.context.BaseContext | None) -> None:
-        self.pool = None if context is None else ProcessPoolExecutor(1, context, _use_one_thread)
         self.job: _SceneJob | None = None
-        self.future: Future | None = None
         self.frames: range | None = None  # None while it opens a scene
+        self.busy = False
+        self.connection: Connection | None = None
+        if context is not None:
+            self.connection, other_end = context.Pipe()
+            self.process = context.Process(target=_serve, args=(other_end,), daemon=True)  # type: ignore[attr-defined]
+            self.process.start()
+            other_end.close()
 
-    def submit(self, job: _SceneJob, frames: range | None, task: Callable, *args: object) -> None:
-        self.job, self.frames = job, frames
-        if self.pool is not None:
-            self.future = self.pool.submit(task, *args)
+    def submit(self, job: _SceneJob, frames: range | None, task: Callable, *arguments: object) -> None:
+        self.job, self.frames, self.busy = job, frames, True
+        if self.connection is None:
+            self._result = task(*arguments)
         else:
-            self.future = Future()
-            self.future.set_result(task(*args))
+            self.connection.send((task, arguments))
+
+    def result(self) -> Any:
+        """What the task returned.
+
+        Raises:
+            RuntimeError: If it raised, or if its process is gone.
+        """
+        self.busy = False
+        assert self.job is not None
+        if self.connection is None:
+            return self._result
+        try:
+            result, error = self.connection.recv()
+        except EOFError:
+            self.process.join()
+            raise RuntimeError(f'The process that recorded {self.job.name} ended with exit code '
+                               f'{self.process.exitcode}; -9 mostly means that memory ran out: pass fewer --workers.'
+                               ) from None
+        if error is not None:
+            raise RuntimeError(f'Recording {self.job.name} failed:\n{error}')
+        return result
+
+    def stop(self) -> None:
+        if self.connection is not None:
+            self.process.terminate()
+            self.process.join()
+            self.connection.close()
 
 
 def _next_task(recorder: _Recorder, waiting: deque[_SceneJob], running: list[_SceneJob], root: Path, num_frames: int,
@@ -113,37 +161,41 @@ def record_scenes(root: Path, names: list[str], num_frames: int, seed: int,
     """
     methods = multiprocessing.get_all_start_methods()
     context = None if workers == 1 else multiprocessing.get_context('fork' if 'fork' in methods else None)
+    # One thread each; and a process that is forked from one with OpenCV's threads running could hang.
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     recorders = [_Recorder(context) for _ in range(min(workers, len(names) * num_frames))]
     starts = range(0, num_frames, FRAMES_PER_TASK)
     waiting = deque(
         _SceneJob(name, deque(range(s, min(s + FRAMES_PER_TASK, num_frames)) for s in starts)) for name in names)
     running: list[_SceneJob] = []
-    with tqdm(total=len(names) * num_frames, desc='Recording', unit='sample') as progress:
-        try:
+    try:
+        with tqdm(total=len(names) * num_frames, desc='Recording', unit='sample') as progress:
             while True:
                 for recorder in recorders:
-                    if recorder.future is None:
+                    if not recorder.busy:
                         _next_task(recorder, waiting, running, root, num_frames, seed)
-                futures = {r.future: r for r in recorders if r.future is not None}
-                if not futures:
+                busy = [recorder for recorder in recorders if recorder.busy]
+                if not busy:
                     return
-                for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                    recorder = futures[future]
-                    job, frames, recorder.future = recorder.job, recorder.frames, None
-                    assert job is not None
-                    if frames is None:
-                        job.world = future.result()
-                        continue
-                    job.measurements[frames.start] = future.result()
-                    progress.update(len(frames))
-                    measured = job.result(num_frames)
-                    if measured is not None:
-                        assert job.world is not None
-                        running.remove(job)
-                        yield job.world, measured
-                        job.world = None
-        finally:
-            for recorder in recorders:
-                if recorder.pool is not None:
-                    recorder.pool.shutdown(wait=True, cancel_futures=True)
-            _open.clear()
+                ready = wait([r.connection for r in busy if r.connection is not None]) if context else []
+                for recorder in busy:
+                    if context is None or recorder.connection in ready:
+                        result, job, frames = recorder.result(), recorder.job, recorder.frames
+                        assert job is not None
+                        if frames is None:
+                            job.world = result
+                            continue
+                        job.measurements[frames.start] = result
+                        progress.update(len(frames))
+                        measured = job.result(num_frames)
+                        if measured is not None:
+                            assert job.world is not None
+                            running.remove(job)
+                            yield job.world, measured
+                            job.world = None
+    finally:
+        for recorder in recorders:
+            recorder.stop()
+        cv2.setNumThreads(threads)
+        _open.clear()
