@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from scene_qformer.inference import build_test_dataset, keep_confident, load_model, predict_frame
-from tools import extract_scene_tokens, initialize_checkpoint, visualize_predictions
+from tools import browse_dataset, extract_scene_tokens, initialize_checkpoint, visualize_predictions
 
 CONFIG = str(Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py')
 
@@ -95,3 +95,12 @@ def test_prediction_of_a_frame(run, checkpoint: str):
     kept = keep_confident(instances, threshold)
     assert (kept.scores_3d >= threshold).all()
     assert len(kept.bboxes_3d) == int((instances.scores_3d >= threshold).sum())
+
+
+def test_browsing_draws_the_truth(run, tmp_path: Path):
+    run(browse_dataset, '--out-dir', str(tmp_path), '--num', '1')
+    picture, = tmp_path.glob('0000_*.png')
+    image = cv2.imread(str(picture))
+    assert image.shape == (726 + 76, 3 * 640 + 2 * 6 + 6 + 726, 3)
+    above = image[38:-38, -726:]
+    assert (above.min(axis=2) > 240).sum() > 100  # white outlines of true boxes

@@ -54,6 +54,8 @@ def draw_camera_view(image: np.ndarray,
         segments, _ = box_edges_in_image(corners, to_picture, size)
         draw_segments(picture, segments, _SHADOW, line + 1)
         draw_segments(picture, segments, TRUTH_COLOR, max(1, line - 1))
+        for box in corners:
+            fill_polygon(picture, front_face_in_image(box, to_picture, size), TRUTH_COLOR, opacity=0.15)
     if pred_instances_3d is not None:
         _draw_predictions(picture, to_picture, pred_instances_3d, classes, line)
     if caption:
