@@ -151,3 +151,24 @@ def test_own_checkpoint_loads():
     state = {name: tensor + 1 for name, tensor in model.state_dict().items()}
     model.load_state_dict(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_learned_queries_do_not_see_the_denoising_ones():
+    model = build(denoising=dict(type='QueryDenoising', embed_dims=12, num_groups=2)).eval()
+    plain, _ = model.decode_queries(images())
+    denoising = model.denoising([torch.rand(3, 3), torch.rand(2, 3)])
+    joint, points = model.decode_queries(images(), denoising=denoising)
+    assert joint.shape == (2, 2, 6 + 7, 12) and points.shape == (2, 2, 13, 3)
+    assert torch.allclose(joint[:, :, 6:], plain, atol=1e-5)
+
+
+def test_denoising_adds_its_losses_and_nothing_at_test_time():
+    model = build(denoising=dict(type='QueryDenoising', embed_dims=12, num_groups=2))
+    losses = model.train()(dict(imgs=images()), samples(), mode='loss')
+    assert set(losses) == {f'{layer}{kind}{loss}' for layer in ('', 'd0.') for kind in ('', 'dn_')
+                           for loss in ('loss_cls', 'loss_bbox')}
+    empty = samples()
+    for sample in empty:
+        sample.gt_instances_3d = sample.gt_instances_3d[:0]
+    assert all(loss.isfinite() for loss in model(dict(imgs=images()), empty, mode='loss').values())
+    assert model.eval()(images()).shape == (2, 7, 19)

@@ -8,6 +8,7 @@ from mmdet3d.registry import MODELS
 from torch import Tensor
 
 from .finite_losses import check_finite_losses
+from .query_denoising import DenoisingQueries
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
@@ -33,6 +34,7 @@ class SceneQFormer(Base3DDetector):
         decoder: Decoder of the queries.
         projector: From C to the language model's width D; None gives the queries as they are.
         bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
+        denoising: Denoising queries beside the learned ones in training; None for none.
         data_preprocessor: As in any mmdet3d detector.
         train_cfg: Accepted for mmdet3d's sake; no part needs it.
         test_cfg: Likewise.
@@ -47,6 +49,7 @@ class SceneQFormer(Base3DDetector):
                  neck: dict | None = None,
                  projector: dict | None = None,
                  bbox_head: dict | None = None,
+                 denoising: dict | None = None,
                  data_preprocessor: dict | None = None,
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
@@ -59,6 +62,7 @@ class SceneQFormer(Base3DDetector):
         self.decoder = MODELS.build(decoder)
         self.projector = MODELS.build(projector) if projector else None
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
+        self.denoising = MODELS.build(denoising) if denoising else None
         self.register_load_state_dict_pre_hook(refuse_other_shapes)
 
     def extract_feat(self, imgs: Tensor) -> list[Tensor]:
@@ -81,12 +85,16 @@ class SceneQFormer(Base3DDetector):
             feats = self.neck(feats)
         return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
 
-    def decode_queries(self, imgs: Tensor, batch_input_metas: list[dict] | None = None) -> tuple[Tensor, Tensor]:
+    def decode_queries(self,
+                       imgs: Tensor,
+                       batch_input_metas: list[dict] | None = None,
+                       denoising: DenoisingQueries | None = None) -> tuple[Tensor, Tensor]:
         """Let the scene queries read the images.
 
         Args:
             imgs: ``(B, N, 3, H, W)``, normalised.
             batch_input_metas: B dicts with the camera matrices, or None where there are none.
+            denoising: D queries to put before the learned ones; the results then hold D + Q.
 
         Returns:
             Queries after every layer ``(num_layers, B, Q, C)``, and the reference points ``(num_layers, B, Q, 3)`` in
@@ -95,9 +103,15 @@ class SceneQFormer(Base3DDetector):
         img_feats = self.extract_feat(imgs)
         cameras = stack_cameras(batch_input_metas, imgs)
         query, reference_points = self.scene_queries(len(imgs))
+        attn_mask = None
+        if denoising is not None:
+            attn_mask = self.denoising.attention_mask(denoising.query.shape[1], query.shape[1])
+            query = torch.cat((denoising.query, query), dim=1)
+            reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
         return self.decoder(
             query=query,
             reference_points=reference_points,
+            attn_mask=attn_mask,
             cameras=cameras,
             **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras)))
 
@@ -122,8 +136,17 @@ class SceneQFormer(Base3DDetector):
             NonFiniteLossError: If one is not.
         """
         head = self._require_head('loss')
-        queries, reference_points = self.decode_queries(inputs['imgs'], _metas(data_samples))
-        losses = head.loss(queries, reference_points, data_samples)
+        denoising = None
+        if self.denoising is not None:
+            denoising = self.denoising([sample.gt_instances_3d.bboxes_3d.gravity_center for sample in data_samples])
+        queries, reference_points = self.decode_queries(inputs['imgs'], _metas(data_samples), denoising)
+        losses = {}
+        if denoising is not None:
+            num_denoising = denoising.query.shape[1]
+            losses = head.denoising_loss(queries[:, :, :num_denoising], reference_points[:, :, :num_denoising],
+                                         denoising.object_index, data_samples)
+            queries, reference_points = queries[:, :, num_denoising:], reference_points[:, :, num_denoising:]
+        losses.update(head.loss(queries, reference_points, data_samples))
         check_finite_losses(losses, data_samples)
         return losses
 

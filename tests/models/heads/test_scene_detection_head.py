@@ -56,7 +56,9 @@ def test_perfect_predictions_cost_nothing(head):
     logits[0, 1, 0] = logits[0, 3, 2] = 20.
     codes = torch.full((1, 5, 10), 3.)
     codes[0, 1], codes[0, 3] = target.bboxes
-    loss_cls, loss_bbox = head._layer_loss(logits, codes, [target])
+    objects = head._match(logits[0], codes[0], target)
+    assert objects.tolist() == [-1, 0, -1, 1, -1]
+    loss_cls, loss_bbox = head._layer_loss(logits, codes, [target], objects[None])
     assert loss_cls.item() < 1e-6 and loss_bbox.item() == 0
 
 

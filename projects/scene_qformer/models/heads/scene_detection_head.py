@@ -111,12 +111,32 @@ class SceneDetectionHead(BaseModule):
         cls_scores, codes = self(queries, reference_points)
         targets = [self._targets(sample, codes) for sample in batch_data_samples]
         losses = {}
-        last = len(queries) - 1
-        for layer, (layer_scores, layer_codes) in enumerate(zip(cls_scores, codes)):
-            prefix = '' if layer == last else f'd{layer}.'
-            loss_cls, loss_bbox = self._layer_loss(layer_scores, layer_codes, targets)
-            losses[f'{prefix}loss_cls'] = loss_cls
-            losses[f'{prefix}loss_bbox'] = loss_bbox
+        for prefix, layer_scores, layer_codes in zip(_layer_prefixes(len(queries)), cls_scores, codes):
+            objects = [self._match(scores, code, target)
+                       for scores, code, target in zip(layer_scores, layer_codes, targets)]
+            losses[f'{prefix}loss_cls'], losses[f'{prefix}loss_bbox'] = self._layer_loss(
+                layer_scores, layer_codes, targets, torch.stack(objects))
+        return losses
+
+    def denoising_loss(self, queries: Tensor, reference_points: Tensor, object_index: Tensor,
+                       batch_data_samples: list) -> dict[str, Tensor]:
+        """Losses of denoising queries, whose objects are known; see :class:`QueryDenoising`.
+
+        Args:
+            queries: ``(num_layers, B, D, C)``.
+            reference_points: ``(num_layers, B, D, 3)``.
+            object_index: ``(B, D)`` int64, index of the object; -1 for padding.
+            batch_data_samples: As in :meth:`loss`.
+
+        Returns:
+            ``dn_loss_cls`` and ``dn_loss_bbox`` of the last layer, ``d0.dn_loss_cls`` ... of the ones before.
+        """
+        cls_scores, codes = self(queries, reference_points)
+        targets = [self._targets(sample, codes) for sample in batch_data_samples]
+        losses = {}
+        for prefix, layer_scores, layer_codes in zip(_layer_prefixes(len(queries)), cls_scores, codes):
+            losses[f'{prefix}dn_loss_cls'], losses[f'{prefix}dn_loss_bbox'] = self._layer_loss(
+                layer_scores, layer_codes, targets, object_index, counted=object_index >= 0)
         return losses
 
     def _targets(self, data_sample, like: Tensor) -> InstanceData:
@@ -130,31 +150,50 @@ class SceneDetectionHead(BaseModule):
         gravity_boxes = torch.cat((boxes.gravity_center, boxes.tensor[:, 3:]), dim=-1).to(like)
         return InstanceData(labels=gt_instances.labels_3d.to(like.device), bboxes=self.bbox_coder.encode(gravity_boxes))
 
-    def _layer_loss(self, cls_scores: Tensor, codes: Tensor, targets: list[InstanceData]) -> tuple[Tensor, Tensor]:
-        """Losses of one layer from logits ``(B, Q, num_classes)`` and codes ``(B, Q, 10)``."""
-        labels = cls_scores.new_full(cls_scores.shape[:2], self.num_classes, dtype=torch.long)
-        matched_codes, matched_targets = [], []
-        for index, target in enumerate(targets):
-            with torch.no_grad():
-                # The matching must survive NaN: the losses, computed from the numbers as they are, report it.
-                assigned = self.assigner.assign(
-                    InstanceData(scores=cls_scores[index].nan_to_num(), bboxes=codes[index].nan_to_num()),
-                    InstanceData(labels=target.labels, bboxes=target.bboxes.nan_to_num()),
-                    img_meta=None)
-            matched = assigned.gt_inds > 0
-            labels[index, matched] = assigned.labels[matched]
-            matched_codes.append(codes[index, matched])
-            matched_targets.append(target.bboxes[assigned.gt_inds[matched] - 1])
-        predicted, wanted = torch.cat(matched_codes), torch.cat(matched_targets)
+    @torch.no_grad()
+    def _match(self, cls_scores: Tensor, codes: Tensor, target: InstanceData) -> Tensor:
+        """The object ``(Q,)`` that each query of one sample is to predict; -1 for none."""
+        # The matching must survive NaN: the losses, computed from the numbers as they are, report it.
+        assigned = self.assigner.assign(
+            InstanceData(scores=cls_scores.nan_to_num(), bboxes=codes.nan_to_num()),
+            InstanceData(labels=target.labels, bboxes=target.bboxes.nan_to_num()),
+            img_meta=None)
+        return assigned.gt_inds - 1
 
-        num_objects = cls_scores.new_tensor([len(wanted)])
+    def _layer_loss(self,
+                    cls_scores: Tensor,
+                    codes: Tensor,
+                    targets: list[InstanceData],
+                    objects: Tensor,
+                    counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Classification and regression loss of one layer.
+
+        Args:
+            cls_scores: ``(B, Q, num_classes)`` logits.
+            codes: ``(B, Q, 10)``.
+            targets: Objects of each sample.
+            objects: ``(B, Q)`` int64, the object of each query; -1 for none.
+            counted: ``(B, Q)`` bool, the queries that count in the classification loss; all by default.
+        """
+        matched = objects >= 0
+        labels = torch.full_like(objects, self.num_classes)
+        wanted = []
+        for index, target in enumerate(targets):
+            chosen = objects[index, matched[index]]
+            labels[index, matched[index]] = target.labels[chosen]
+            wanted.append(target.bboxes[chosen])
+        predicted, wanted_codes = codes[matched], torch.cat(wanted)
+        if counted is not None:
+            cls_scores, labels = cls_scores[counted][None], labels[counted]
+
+        num_objects = cls_scores.new_tensor([len(wanted_codes)])
         if self.sync_cls_avg_factor:
             num_objects = reduce_mean(num_objects)
         avg_factor = num_objects.clamp(min=1).item()
         loss_cls = self.loss_cls(cls_scores.flatten(0, 1), labels.flatten(), avg_factor=avg_factor)
         # An empty sum still hangs on the graph: all parameters get a (zero) gradient in samples without objects.
         loss_bbox = self.loss_bbox(
-            predicted, wanted, self.code_weights.expand_as(wanted), avg_factor=avg_factor)
+            predicted, wanted_codes, self.code_weights.expand_as(wanted_codes), avg_factor=avg_factor)
         return loss_cls, loss_bbox
 
     @torch.no_grad()
@@ -177,3 +216,8 @@ class SceneDetectionHead(BaseModule):
             bboxes_3d = meta['box_type_3d'](boxes, box_dim=boxes.shape[-1], origin=(0.5, 0.5, 0.5))
             results.append(InstanceData(bboxes_3d=bboxes_3d, scores_3d=box_scores, labels_3d=labels))
         return results
+
+
+def _layer_prefixes(num_layers: int) -> list[str]:
+    """mmdet's names: ``d0.``, ``d1.`` ... and nothing for the last layer."""
+    return [f'd{layer}.' for layer in range(num_layers - 1)] + ['']

@@ -1,0 +1,36 @@
+import torch
+from scene_qformer.models import QueryDenoising
+
+RANGE = (-10., -20., -4., 10., 20., 4.)
+
+
+def build(**kwargs):
+    return QueryDenoising(embed_dims=5, num_groups=3, point_cloud_range=RANGE, **kwargs)
+
+
+def test_shifts_each_object_within_the_noise():
+    centers = [torch.tensor([[1., 2., 0.], [-5., 6., 1.]]), torch.tensor([[9.9, -19.9, 3.9]])]
+    denoising = build(center_noise=(2., 3., 0.5))(centers)
+    assert denoising.query.shape == (2, 6, 5) and denoising.reference_points.shape == (2, 6, 3)
+    assert denoising.object_index.tolist() == [[0, 1, 0, 1, 0, 1], [0, -1, 0, -1, 0, -1]]
+    points = denoising.reference_points * torch.tensor([20., 40., 8.]) - torch.tensor([10., 20., 4.])
+    for sample, index in enumerate(denoising.object_index):
+        for point, number in zip(points[sample], index):
+            if number >= 0:
+                assert ((point - centers[sample][number]).abs() <= torch.tensor([2., 3., 0.5]) + 1e-4).all()
+    assert denoising.reference_points.min() >= 0 and denoising.reference_points.max() <= 1
+    assert not torch.equal(points[0, 0], points[0, 2])  # every copy is shifted anew
+
+
+def test_mask_as_drawn_in_the_docstring():
+    denoising = QueryDenoising(embed_dims=5, num_groups=2)
+    x, o = True, False
+    assert denoising.attention_mask(2, 2).tolist() == [[o, x, o, o], [x, o, o, o], [x, x, o, o], [x, x, o, o]]
+    mask = denoising.attention_mask(6, 1)  # two groups of three
+    assert mask[:3, :3].any().item() is False and mask[:3, 3:6].all() and mask[6, :6].all()
+
+
+def test_no_objects_at_all():
+    denoising = build()([torch.zeros(0, 3), torch.zeros(0, 3)])
+    assert denoising.query.shape == (2, 0, 5) and denoising.object_index.shape == (2, 0)
+    assert not build().attention_mask(0, 4).any()
