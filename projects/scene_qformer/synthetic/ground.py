@@ -129,6 +129,7 @@ def paint_ground(vector_map: VectorMap) -> GroundTexture:
         white.stroke(np.asarray(line, dtype=np.float64), STOP_WIDTH)
     sigma = 0.5 * CURB_SOFTNESS / texel
     soft = cv2.GaussianBlur(road.image, (0, 0), sigma)
+    walk.image[soft == 255] = 0  # hidden below the road anyhow: whole cells get uniform, which are looked up fast
     # A little blur makes the interpolated coverage pass one half along a smooth line, not along the texels' corners.
     white_soft, yellow_soft = (cv2.GaussianBlur(canvas.image, (0, 0), PAINT_SOFTNESS / texel)
                                for canvas in (white, yellow))

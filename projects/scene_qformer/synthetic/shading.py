@@ -20,6 +20,7 @@ EDGE_SLOPE = 2.0 / (CURB_SOFTNESS * np.sqrt(2 * np.pi))  # 1/m, of the blurred d
 CURB_WIDTH = 0.16  # metres
 FAR = 3000.0  # metres: beyond, the ground is the horizon
 ROAD_ONLY = 255 << 16  # a texel of drivable area without paint
+WALK_ONLY = 255 << 24
 MASK = TILE - 1
 
 
@@ -237,6 +238,10 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
             factor = 1.0 + coarse
             road = 1.0
             blue, green, red = asphalt0 * factor, asphalt1 * factor, asphalt2 * factor
+        elif uniform and texel == WALK_ONLY and along >= 0.25:
+            factor = 1 + 0.4 * coarse
+            road = 0.0
+            blue, green, red = sidewalk0 * factor, sidewalk1 * factor, sidewalk2 * factor
         elif uniform and texel == 0:
             factor = 1 + 2.5 * coarse
             blue, green, red = open0 * factor, open1 * factor, open2 * factor
