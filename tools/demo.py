@@ -129,3 +129,5 @@ if __name__ == '__main__':
         main()
     except (StepFailed, FileNotFoundError) as error:
         sys.exit(f'\ndemo: {error}\nMend that and start the demo again: data and epochs that are there are kept.')
+    except KeyboardInterrupt:
+        sys.exit('\ndemo: interrupted. Start it again to go on: data and epochs that are there are kept.')
