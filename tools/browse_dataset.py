@@ -9,7 +9,6 @@ from pathlib import Path
 
 import mmcv
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 
 from scene_qformer.engine.command_line import load_config, make_parser
@@ -30,7 +29,6 @@ def main() -> None:
     args = parse_args()
     MMLogger.get_instance('mmengine', log_level='WARNING')
     cfg = load_config(args)
-    init_default_scope(cfg.default_scope)
     dataset = build_test_dataset(cfg)
     for index in track_iter_progress(spread_indices(len(dataset), args.num)):
         frame = read_frame(dataset.get_data_info(index), dataset.data_prefix.get('pts', ''))

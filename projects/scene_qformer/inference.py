@@ -12,6 +12,7 @@ from mmdet3d.structures import Det3DDataSample
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 
@@ -30,6 +31,7 @@ def load_model(cfg: Config, checkpoint: str, device: str = 'cpu') -> BaseModel:
 
 def build_test_dataset(cfg: Config) -> BaseDataset:
     """The dataset that ``tools/test.py`` tests on."""
+    init_default_scope(cfg.get('default_scope', 'mmdet3d'))
     return DATASETS.build(cfg.test_dataloader.dataset)
 
 
