@@ -197,6 +197,8 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
     lamp0, lamp1, lamp2 = lamp[0], lamp[1], lamp[2]
     ambient0, ambient1, ambient2 = ambient[0], ambient[1], ambient[2]
     sun0, sun1, sun2 = sun[0], sun[1], sun[2]
+    fresh, uniform, texel = True, True, np.uint32(0)
+    white, yellow, road, walk, shadow, occluded, pool = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(start, stop):
         u = j + 0.5
         rx, ry, rz = rays_x * u + base_x, rays_y * u + base_y, rays_z * u + base_z
@@ -204,33 +206,36 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
         depth = -eye_z / rz
         x, y = eye_x + rx * depth, eye_y + ry * depth
         # One look at a level so coarse that a texel covers the pixel: most places lie inside a uniform cell.
-        uniform, texel = True, np.uint32(0)
-        white, yellow, road, walk = 0.0, 0.0, 0.0, 0.0
-        s, t = (x - map_x) * whole_scale - 0.5, (y - map_y) * whole_scale - 0.5
-        if s >= 0 and t >= 0 and s < whole_width - 1 and t < whole_height - 1:
-            texel = cells[cell_offset + (int(t) >> CELL_BITS) * cell_width + (int(s) >> CELL_BITS)]
-            if texel == MIXED:
-                uniform, texel, white, yellow, road, walk = sample_ground(
-                    texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
-        if uniform:
-            white, yellow = float(texel & 255), float(texel >> 8 & 255)
-            road, walk = float(texel >> 16 & 255), float(texel >> 24)
-        elif taps > 1:
-            slope = rays_vz / rz
-            px, py = depth * (rays_vx - rx * slope), depth * (rays_vy - ry * slope)
-            total0, total1, total2, total3 = 0.0, 0.0, 0.0, 0.0
-            for tap in range(taps):
-                s = (tap + 0.5) / taps - 0.5
-                flat, word, add0, add1, add2, add3 = sample_ground(
-                    texels, offset, level_height, level_width, scale, map_x, map_y, x + s * px, y + s * py)
-                if flat:
-                    add0, add1 = float(word & 255), float(word >> 8 & 255)
-                    add2, add3 = float(word >> 16 & 255), float(word >> 24)
-                total0 += add0
-                total1 += add1
-                total2 += add2
-                total3 += add3
-            white, yellow, road, walk = total0 / taps, total1 / taps, total2 / taps, total3 / taps
+        # Inside of one, every other pixel takes over what its neighbour found.
+        if fresh or j & 1 == 0:
+            uniform, texel = True, np.uint32(0)
+            white, yellow, road, walk = 0.0, 0.0, 0.0, 0.0
+            s, t = (x - map_x) * whole_scale - 0.5, (y - map_y) * whole_scale - 0.5
+            if s >= 0 and t >= 0 and s < whole_width - 1 and t < whole_height - 1:
+                texel = cells[cell_offset + (int(t) >> CELL_BITS) * cell_width + (int(s) >> CELL_BITS)]
+                if texel == MIXED:
+                    uniform, texel, white, yellow, road, walk = sample_ground(
+                        texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
+            if not uniform and taps > 1:
+                slope = rays_vz / rz
+                px, py = depth * (rays_vx - rx * slope), depth * (rays_vy - ry * slope)
+                total0, total1, total2, total3 = 0.0, 0.0, 0.0, 0.0
+                for tap in range(taps):
+                    s = (tap + 0.5) / taps - 0.5
+                    flat, word, add0, add1, add2, add3 = sample_ground(
+                        texels, offset, level_height, level_width, scale, map_x, map_y, x + s * px, y + s * py)
+                    if flat:
+                        add0, add1 = float(word & 255), float(word >> 8 & 255)
+                        add2, add3 = float(word >> 16 & 255), float(word >> 24)
+                    total0 += add0
+                    total1 += add1
+                    total2 += add2
+                    total3 += add3
+                white, yellow, road, walk = total0 / taps, total1 / taps, total2 / taps, total3 / taps
+            shadow, occluded, pool = _ground_light(shadow_map, shadow_x, shadow_y, shadow_scale, x, y)
+            fresh = not uniform
+        else:
+            fresh = True
         coarse = patches * surface[int(np.floor(y * 21.0)) & MASK, int(np.floor(x * 21.0)) & MASK]
         if grit > 0:
             coarse += 0.12 * grit * surface[int(np.floor(y * 90.0)) & MASK, int(np.floor(x * 90.0)) & MASK]
@@ -246,6 +251,9 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
             factor = 1 + 2.5 * coarse
             blue, green, red = open0 * factor, open1 * factor, open2 * factor
         else:
+            if uniform:
+                white, yellow = float(texel & 255), float(texel >> 8 & 255)
+                road, walk = float(texel >> 16 & 255), float(texel >> 24)
             white, yellow = white * (1 / 255.0) - 0.5, yellow * (1 / 255.0) - 0.5
             road, walk = road * (1 / 255.0) - 0.5, walk * (1 / 255.0) - 0.5
             lawn = 1 + 2.5 * coarse
@@ -281,7 +289,6 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
                 blue += white * (0.84 * paint - blue)
                 green += white * (0.84 * paint - green)
                 red += white * (0.84 * paint - red)
-        shadow, occluded, pool = _ground_light(shadow_map, shadow_x, shadow_y, shadow_scale, x, y)
         direct, around = 1 - shadow, 1 - occluded
         blue *= around * ambient0 + direct * sun0 + pool * lamp0
         green *= around * ambient1 + direct * sun1 + pool * lamp1
