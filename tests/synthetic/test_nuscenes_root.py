@@ -152,4 +152,5 @@ def test_statistics_like_the_real_scene(nusc: NuScenes, real_nuscenes_root: Path
     for name in ('car', 'pedestrian', 'traffic_cone', 'barrier'):
         assert ours[name].distance[1] == pytest.approx(real[name].distance[1], rel=0.6), name
         assert 0.3 < ours[name].per_sample / real[name].per_sample < 5, name
-    assert ours['car'].without_points == pytest.approx(real['car'].without_points, abs=0.2)
+    # In two samples only what is seen at once has rows, so fewer are hidden than in a whole scene.
+    assert 0.05 < ours['car'].without_points < real['car'].without_points + 0.05
