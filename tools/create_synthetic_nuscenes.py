@@ -34,7 +34,7 @@ def main() -> int:
     try:
         rows = generate(GeneratorOptions(args.out, args.version, args.scenes, args.samples_per_scene, args.seed,
                                          args.workers, args.overwrite))
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in args.out.rglob('*') if path.is_file())
