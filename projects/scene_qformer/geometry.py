@@ -216,6 +216,32 @@ def camera_centers(lidar2cam: Array) -> Array:
     return invert(to_homogeneous(lidar2cam), 'lidar2cam')[..., :3, 3]
 
 
+def from_ray_frame(
+    vectors: Tensor,  # (..., 2) along and across the ray
+    points: Tensor,  # (..., 2) x, y of where each vector stands, seen from the origin
+) -> Tensor:
+    """Turn ground-plane vectors from the frame of the ray that leads to a point into the frame of the points.
+
+    .. code-block:: none
+
+        y ^      across ^ . along
+          |              \\/          a point that the origin sees under the azimuth a:
+          |             . point       x = along cos a - across sin a
+          |        . ray              y = along sin a + across cos a
+          |   .
+          0 ---------> x
+
+    An object looks the same in a camera wherever the camera looks, and so do its vectors in this frame.
+
+    Returns:
+        ``(..., 2)`` x, y. At the origin, where there is no ray, the frame of the points itself.
+    """
+    azimuth = torch.atan2(points[..., 1], points[..., 0])
+    cosine, sine = azimuth.cos(), azimuth.sin()
+    along, across = vectors.unbind(-1)
+    return torch.stack((along * cosine - across * sine, along * sine + across * cosine), dim=-1)
+
+
 def resize_matrix(scale_u: float, scale_v: float) -> np.ndarray:
     """The 3x3 float64 map of pixels when an image is resized by ``(scale_u, scale_v)``."""
     return np.diag((scale_u, scale_v, 1.0)).astype(np.float64)

@@ -113,9 +113,13 @@ def test_refinement_moves_points_from_layer_to_layer():
         for step, refinement in zip((0.25, 0.5, 1.), decoder.refinements):
             refinement.bias.fill_(step)
     states, moved = decoder(**data)
-    start = data['reference_points'].logit()
-    for layer, steps in zip(moved, (0.25, 0.75, 1.75)):
-        assert torch.allclose(layer.logit(), start + steps, atol=1e-4)
+    points = data['reference_points']
+    for layer, step in zip(moved, (0.25, 0.5, 1.)):
+        away = (points[..., :2] - 0.5) / (points[..., :2] - 0.5).norm(dim=-1, keepdim=True)
+        left = torch.stack((-away[..., 1], away[..., 0]), dim=-1)
+        points = points + 0.02 * step * torch.cat((away + left, torch.ones_like(points[..., :1])), dim=-1)
+        points = points.clamp(0, 1)
+        assert torch.allclose(layer, points, atol=1e-5)
     assert not torch.allclose(states[1], decoder(**{**data, 'reference_points': data['reference_points'] * 0.9})[0][1])
 
 

@@ -8,7 +8,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..geometry import from_ray_frame
 from .positional_encoding import sine_embedding
+
+# A refinement of 1 moves a point by this fraction of the range, some metres: steps of Adam then stay well below one.
+REFINEMENT_UNIT = 0.02
 
 GLOBAL_ATTENTION = dict(type='GlobalAttention', num_heads=8, attn_drop=0.1, proj_drop=0.1)
 
@@ -147,7 +151,10 @@ class SceneQueryDecoder(BaseModule):
             states.append(query)
             if self.refinements is not None:
                 step = self.refinements[index](query).float()
-                refined = (torch.logit(reference_points.float(), eps=1e-5) + step).sigmoid()
+                # Along and across the ray to the point, so that a step depends on what is seen, not on where; the
+                # range lies around the vehicle, so the rays start in its middle.
+                step = torch.cat((from_ray_frame(step[..., :2], reference_points[..., :2] - 0.5), step[..., 2:]), -1)
+                refined = (reference_points.float() + REFINEMENT_UNIT * step).clamp(0, 1)
                 points.append(refined)
                 # Each layer learns its own step; gradients through all of them would not settle.
                 reference_points = refined.detach()

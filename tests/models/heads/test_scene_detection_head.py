@@ -128,3 +128,21 @@ def test_learns_two_boxes():
     order = best.labels_3d.argsort()
     assert best.labels_3d[order].tolist() == TWO_CARS[1]
     assert torch.allclose(best.bboxes_3d.tensor[order], torch.tensor(TWO_CARS[0]), atol=0.3)
+
+
+def test_ray_aligned_codes_turn_with_the_ray():
+    """The same raw code under two azimuths: the boxes are turned copies of each other."""
+    torch.manual_seed(0)
+    head = SceneDetectionHead(num_classes=3, embed_dims=8, point_cloud_range=(-10., -10., -4., 10., 10., 4.),
+                              ray_aligned=True)
+    torch.nn.init.normal_(head.reg_branch[-1].weight)
+    ahead, left = torch.tensor([0.9, 0.5, 0.5]), torch.tensor([0.5, 0.9, 0.5])  # azimuths 0 and 90 degrees
+    query = torch.randn(8).expand(1, 1, 2, 8)
+    _, codes = head(query, torch.stack((ahead, left))[None, None])
+    first, second = codes[0, 0]
+    raw = head.reg_branch(query)[0, 0, 0]
+    assert torch.allclose(first[:3], raw[:3] + torch.tensor([8., 0., 0.]), atol=1e-5)
+    assert torch.allclose(first[3:], raw[3:], atol=1e-5)
+    x, y, z, *size, sine, cosine, vx, vy = first.tolist()
+    # a quarter turn to the left: (x, y) -> (-y, x), sin(a + 90) = cos a, cos(a + 90) = -sin a
+    assert torch.allclose(second, torch.tensor([-y, x, z, *size, cosine, -sine, -vy, vx]), atol=1e-5)

@@ -10,6 +10,8 @@ from mmengine.model import BaseModule, bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...geometry import from_ray_frame
+
 CODE_WEIGHTS = (1., 1., 1., 1., 1., 1., 1., 1., 0.2, 0.2)
 
 
@@ -31,6 +33,9 @@ class SceneDetectionHead(BaseModule):
         loss_cls: Config of the classification loss.
         loss_bbox: Config of the regression loss.
         code_weights: Weight of each of the 10 codes in the regression loss.
+        ray_aligned: Let the branches predict offsets, headings and velocities along and across the ray to the
+            reference point instead of along x and y. What they predict then depends on what a camera shows and not on
+            where it looks, which needs far fewer frames to learn.
         sync_cls_avg_factor: Average the number of objects over processes.
     """
 
@@ -43,10 +48,12 @@ class SceneDetectionHead(BaseModule):
                  loss_cls: dict | None = None,
                  loss_bbox: dict | None = None,
                  code_weights: Sequence[float] = CODE_WEIGHTS,
+                 ray_aligned: bool = False,
                  sync_cls_avg_factor: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
+        self.ray_aligned = ray_aligned
         self.sync_cls_avg_factor = sync_cls_avg_factor
         self.bbox_coder = TASK_UTILS.build(
             bbox_coder or dict(type='NMSFreeBBoxCoder', post_center_range=[-61.2, -61.2, -10.0, 61.2, 61.2, 10.0]))
@@ -93,9 +100,20 @@ class SceneDetectionHead(BaseModule):
         cls_scores = self.cls_branch(queries).float()
         codes = self.reg_branch(queries).float()
         low, high = self.point_cloud_range.split(3)
-        # In logit space, so that a centre cannot leave the range and moves less near its edge.
-        center = (codes[..., :3] + torch.logit(reference_points.float(), eps=1e-5)).sigmoid()
-        return cls_scores, torch.cat((low + center * (high - low), codes[..., 3:]), dim=-1)
+        # Offsets are metres. In PETR's logits a metre is about 0.04, and each step of Adam would shake it by more.
+        origin = low + reference_points.float() * (high - low)
+        if self.ray_aligned:
+            codes = self._from_ray_frame(codes, origin)
+        return cls_scores, torch.cat((origin + codes[..., :3], codes[..., 3:]), dim=-1)
+
+    @staticmethod
+    def _from_ray_frame(codes: Tensor, origin: Tensor) -> Tensor:
+        """Turn offset, heading and velocity of ``(..., 10)`` codes from the rays to ``(..., 3)`` to the LiDAR frame."""
+        offset, height, size, sine, cosine, velocity = codes.split((2, 1, 3, 1, 1, 2), dim=-1)
+        rays = origin[..., :2].detach()
+        cosine, sine = from_ray_frame(torch.cat((cosine, sine), dim=-1), rays).split(1, dim=-1)
+        return torch.cat((from_ray_frame(offset, rays), height, size, sine, cosine, from_ray_frame(velocity, rays)),
+                         dim=-1)
 
     def loss(self, queries: Tensor, reference_points: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Losses of every layer.
