@@ -20,6 +20,15 @@ def test_reference_points_start_evenly_over_the_ground_plan():
     assert quarters.bincount(minlength=4).tolist() == [16] * 4
 
 
+def test_concentration_draws_points_to_the_middle():
+    even, dense = SceneQueries(64, 4), SceneQueries(64, 4, concentration=2.)
+    for queries in (even, dense):
+        queries.init_weights()
+    expected = (even.reference_points.weight[:, :2] * 2 - 1)**2
+    assert torch.allclose((dense.reference_points.weight[:, :2] * 2 - 1).abs(), expected, atol=1e-6)
+    assert torch.equal(even.reference_points.weight > 0.5, dense.reference_points.weight > 0.5)
+
+
 def test_reference_points_stay_in_the_unit_cube():
     queries = SceneQueries(num_queries=2, embed_dims=4)
     with torch.no_grad():

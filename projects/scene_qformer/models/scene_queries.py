@@ -12,15 +12,18 @@ class SceneQueries(BaseModule):
     """Unified scene queries: learned content, and a learned 3D reference point each.
 
     One set serves every head and the language model; nothing says which query is for what. The reference points start
-    evenly spread over the ground plan (a Sobol sequence, which leaves neither gaps nor clusters) and at half height.
+    spread over the ground plan (a Sobol sequence, which leaves neither gaps nor clusters) and at half height.
 
     Args:
         num_queries: Number Q of queries.
         embed_dims: Channels C.
+        concentration: How much denser the points start in the middle, around the vehicle, where objects are seen best:
+            an even spread over [-1, 1] is raised to this power on both axes. 1 keeps it even.
     """
 
-    def __init__(self, num_queries: int = 512, embed_dims: int = 256) -> None:
+    def __init__(self, num_queries: int = 512, embed_dims: int = 256, concentration: float = 1.) -> None:
         super().__init__()
+        self.concentration = concentration
         self.num_queries = num_queries
         self.embed_dims = embed_dims
         self.query_embedding = nn.Embedding(num_queries, embed_dims)
@@ -29,9 +32,9 @@ class SceneQueries(BaseModule):
     def init_weights(self) -> None:
         super().init_weights()
         nn.init.normal_(self.query_embedding.weight, std=0.02)
-        ground_plan = torch.quasirandom.SobolEngine(2, scramble=True, seed=0).draw(self.num_queries)
+        even = torch.quasirandom.SobolEngine(2, scramble=True, seed=0).draw(self.num_queries) * 2 - 1
         with torch.no_grad():
-            self.reference_points.weight[:, :2] = ground_plan
+            self.reference_points.weight[:, :2] = (even.sign() * even.abs()**self.concentration + 1) / 2
             self.reference_points.weight[:, 2] = 0.5
 
     def forward(self, batch_size: int) -> tuple[Tensor, Tensor]:
