@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+
 from scene_qformer import build_scene_qformer
 
 DEFAULT = Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_r50_8xb4-24e_nus-336.py'

@@ -1,5 +1,6 @@
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
+
 from scene_qformer.engine import BFloat16OptimWrapper
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
+
 from scene_qformer.engine import load_from_safe_file
 
 

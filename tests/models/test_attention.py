@@ -1,8 +1,9 @@
 import pytest
 import torch
 from mmcv.cnn.bricks.transformer import MultiheadAttention
-from scene_qformer.models import GlobalAttention
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from scene_qformer.models import GlobalAttention
 
 
 @pytest.fixture

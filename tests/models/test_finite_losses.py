@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmdet3d.structures import Det3DDataSample
+
 from scene_qformer.models import NonFiniteLossError
 from scene_qformer.models.finite_losses import check_finite_losses
 

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from scene_qformer.models import CameraIDEncoding, Sine2DEncoding, SumEncoding
 from scene_qformer.models.positional_encoding import sine_embedding
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from scene_qformer.models import SceneQueryDecoder
 from scene_qformer.models.positional_encoding import sine_embedding
 from scene_qformer.models.scene_qformer import flatten_memory

@@ -1,4 +1,5 @@
 import torch
+
 from scene_qformer.models import QueryDenoising
 
 RANGE = (-10., -20., -4., 10., 20., 4.)
@@ -25,12 +26,12 @@ def test_shifts_each_object_within_the_noise():
 def test_mask_as_drawn_in_the_docstring():
     denoising = QueryDenoising(embed_dims=5, num_groups=2)
     x, o = True, False
-    assert denoising.attention_mask(2, 2).tolist() == [[o, x, o, o], [x, o, o, o], [x, x, o, o], [x, x, o, o]]
-    mask = denoising.attention_mask(6, 1)  # two groups of three
+    assert denoising([torch.zeros(1, 3)]).attention_mask(2).tolist() == [[o, x, o, o], [x, o, o, o], [x, x, o, o], [x, x, o, o]]
+    mask = denoising([torch.zeros(3, 3)]).attention_mask(1)  # two groups of three
     assert mask[:3, :3].any().item() is False and mask[:3, 3:6].all() and mask[6, :6].all()
 
 
 def test_no_objects_at_all():
     denoising = build()([torch.zeros(0, 3), torch.zeros(0, 3)])
+    assert not denoising.attention_mask(4).any()
     assert denoising.query.shape == (2, 0, 5) and denoising.object_index.shape == (2, 0)
-    assert not build().attention_mask(0, 4).any()

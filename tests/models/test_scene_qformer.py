@@ -6,6 +6,7 @@ from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmdet3d.utils import register_all_modules
 from mmengine.structures import InstanceData
+
 from scene_qformer.models import NonFiniteLossError
 
 register_all_modules(init_default_scope=True)

@@ -1,4 +1,5 @@
 import torch
+
 from scene_qformer.models import SceneQueries
 
 

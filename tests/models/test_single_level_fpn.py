@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from scene_qformer.models import SingleLevelFPN
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from scene_qformer.models import SurroundDeformableAttention
 
 RANGE = (-8., -8., -2., 8., 8., 2.)

@@ -40,10 +40,11 @@ def write_frames(root: Path) -> None:
     """One scene of 4 frames in mini_val (and one in mini_train, which nobody reads)."""
     if root.exists():
         return
-    for command in (['create_synthetic_nuscenes.py', '--out', root, '--scenes', '2', '--samples-per-scene', NUM_FRAMES],
-                    ['create_data.py', '--root', root, '--version', 'v1.0-mini']):
-        subprocess.run([sys.executable, *(str(word) for word in (REPOSITORY / 'tools' / command[0], *command[1:]))],
-                       check=True)
+    for script, arguments in (
+        ('create_synthetic_nuscenes.py', ['--out', str(root), '--scenes', '2', '--samples-per-scene', str(NUM_FRAMES)]),
+        ('create_data.py', ['--root', str(root), '--version', 'v1.0-mini']),
+    ):
+        subprocess.run([sys.executable, str(REPOSITORY / 'tools' / script), *arguments], check=True)
 
 
 def by_heart(cfg: Config, root: Path, steps: int) -> Config:

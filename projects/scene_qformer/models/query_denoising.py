@@ -16,6 +16,29 @@ class DenoisingQueries(NamedTuple):
     query: Tensor  # (B, D, C)
     reference_points: Tensor  # (B, D, 3) in [0, 1]
     object_index: Tensor  # (B, D) int64, the object that each query stands for; -1 where there is none (padding)
+    num_groups: int
+
+    def attention_mask(self, num_queries: int) -> Tensor:
+        """Who must not see whom among D denoising and then Q = ``num_queries`` learned queries.
+
+        With two groups of one object and two learned queries, x is forbidden::
+
+                  g0 g1 q0 q1
+              g0  .  x  .  .      a group sees itself and the learned queries
+              g1  x  .  .  .
+              q0  x  x  .  .      learned queries see only each other: they could copy the answers
+              q1  x  x  .  .
+
+        Returns:
+            ``(D + Q, D + Q)`` bool, True where forbidden.
+        """
+        num_denoising = self.query.shape[1]
+        group = torch.arange(num_denoising + num_queries, device=self.query.device)
+        group = (group * self.num_groups).div(max(num_denoising, 1), rounding_mode='floor')
+        group[num_denoising:] = self.num_groups  # the learned queries
+        mask = group[:, None] != group[None, :]
+        mask[:num_denoising, num_denoising:] = False
+        return mask
 
 
 @MODELS.register_module()
@@ -66,26 +89,4 @@ class QueryDenoising(BaseModule):
         shift = (torch.rand_like(points) * 2 - 1) * self.center_noise / (high - low)
         points = (points + shift).clamp(0, 1).flatten(1, 2)
         query = self.query_embedding.weight.expand(len(points), points.shape[1], -1)
-        return DenoisingQueries(query, points, index.flatten(1))
-
-    def attention_mask(self, num_denoising: int, num_queries: int) -> Tensor:
-        """Who must not see whom among ``num_denoising + num_queries`` queries, denoising ones first.
-
-        With two groups of one object and two learned queries, x is forbidden::
-
-                  g0 g1 q0 q1
-              g0  .  x  .  .      a group sees itself and the learned queries
-              g1  x  .  .  .
-              q0  x  x  .  .      learned queries see only each other: they could copy the answers
-              q1  x  x  .  .
-
-        Returns:
-            ``(D + Q, D + Q)`` bool, True where forbidden.
-        """
-        total = num_denoising + num_queries
-        group = torch.arange(total, device=self.center_noise.device)
-        group = (group * self.num_groups).div(max(num_denoising, 1), rounding_mode='floor')
-        group[num_denoising:] = self.num_groups  # the learned queries
-        mask = group[:, None] != group[None, :]
-        mask[:num_denoising, num_denoising:] = False
-        return mask
+        return DenoisingQueries(query, points, index.flatten(1), self.num_groups)

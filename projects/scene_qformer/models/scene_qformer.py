@@ -105,7 +105,7 @@ class SceneQFormer(Base3DDetector):
         query, reference_points = self.scene_queries(len(imgs))
         attn_mask = None
         if denoising is not None:
-            attn_mask = self.denoising.attention_mask(denoising.query.shape[1], query.shape[1])
+            attn_mask = denoising.attention_mask(query.shape[1])
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
         return self.decoder(

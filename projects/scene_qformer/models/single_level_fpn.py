@@ -47,7 +47,7 @@ class SingleLevelFPN(BaseModule):
         if len(feats) != len(self.in_channels):
             raise ValueError(f'SingleLevelFPN was built for {len(self.in_channels)} levels '
                              f'(in_channels={self.in_channels}), but the backbone gives {len(feats)}: '
-                             'make `in_channels` match the backbone\'s `out_indices`.')
+                             "make `in_channels` match the backbone's `out_indices`.")
         fused = self.lateral_convs[-1](feats[-1])
         for conv, feat in zip(reversed(self.lateral_convs[:-1]), reversed(feats[:-1])):
             fused = conv(feat) + F.interpolate(fused, size=feat.shape[-2:], mode='nearest')

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from scene_qformer.models import NMSFreeBBoxCoder
 
 RANGE = (-10., -20., -3., 10., 20., 3.)

@@ -1,5 +1,6 @@
 import torch
 from mmengine.structures import InstanceData
+
 from scene_qformer.models import BBox3DL1Cost
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.structures import InstanceData
+
 from scene_qformer.models import SceneDetectionHead
 
 RANGE = (-10., -20., -4., 10., 20., 4.)

@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmdet3d.registry import MODELS, TASK_UTILS
 from mmdet.utils import reduce_mean
+from mmdet3d.registry import MODELS, TASK_UTILS
 from mmengine.model import BaseModule, bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
