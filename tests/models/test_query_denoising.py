@@ -26,7 +26,8 @@ def test_shifts_each_object_within_the_noise():
 def test_mask_as_drawn_in_the_docstring():
     denoising = QueryDenoising(embed_dims=5, num_groups=2)
     x, o = True, False
-    assert denoising([torch.zeros(1, 3)]).attention_mask(2).tolist() == [[o, x, o, o], [x, o, o, o], [x, x, o, o], [x, x, o, o]]
+    drawn = [[o, x, o, o], [x, o, o, o], [x, x, o, o], [x, x, o, o]]
+    assert denoising([torch.zeros(1, 3)]).attention_mask(2).tolist() == drawn
     mask = denoising([torch.zeros(3, 3)]).attention_mask(1)  # two groups of three
     assert mask[:3, :3].any().item() is False and mask[:3, 3:6].all() and mask[6, :6].all()
 

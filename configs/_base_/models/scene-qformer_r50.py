@@ -45,6 +45,6 @@ model = dict(
         assigner=dict(
             type='mmdet.HungarianAssigner',
             match_costs=[dict(type='mmdet.FocalLossCost', weight=2.0),
-                         dict(type='BBox3DL1Cost', weight=0.25)]),
+                         dict(type='mmdet3d.BBox3DL1Cost', weight=0.25)]),
         loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=2.0),
         loss_bbox=dict(type='mmdet.L1Loss', loss_weight=0.25)))

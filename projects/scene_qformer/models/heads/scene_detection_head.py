@@ -60,7 +60,7 @@ class SceneDetectionHead(BaseModule):
         self.assigner = TASK_UTILS.build(assigner or dict(
             type='mmdet.HungarianAssigner',
             match_costs=[dict(type='mmdet.FocalLossCost', weight=2.0),
-                         dict(type='BBox3DL1Cost', weight=0.25)]))
+                         dict(type='mmdet3d.BBox3DL1Cost', weight=0.25)]))
         self.loss_cls = MODELS.build(loss_cls or dict(
             type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=2.0))
         self.loss_bbox = MODELS.build(loss_bbox or dict(type='mmdet.L1Loss', loss_weight=0.25))
@@ -162,9 +162,10 @@ class SceneDetectionHead(BaseModule):
         gt_instances = data_sample.gt_instances_3d
         boxes = gt_instances.bboxes_3d
         if boxes.box_dim != 9:
-            raise ValueError(f'SceneDetectionHead needs boxes with velocity (9 numbers), but gt_instances_3d of sample '
-                             f'{data_sample.metainfo.get("sample_token", "?")} has {boxes.box_dim}: set with_velocity=True '
-                             'in the dataset.')
+            token = data_sample.metainfo.get('sample_token', '?')
+            raise ValueError(
+                f'SceneDetectionHead needs boxes with velocity (9 numbers), but gt_instances_3d of sample {token} has '
+                f'{boxes.box_dim}: set with_velocity=True in the dataset.')
         gravity_boxes = torch.cat((boxes.gravity_center, boxes.tensor[:, 3:]), dim=-1).to(like)
         return InstanceData(labels=gt_instances.labels_3d.to(like.device), bboxes=self.bbox_coder.encode(gravity_boxes))
 
