@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.evaluation.results_table import read_scores
 from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch
 from scene_qformer.pipeline import Pipeline, StepFailed, training_line
@@ -76,8 +77,8 @@ def main() -> None:
     if last_epoch(train_dir) >= epochs:
         demo.skip(title, f'{train_dir} holds all of them')
     else:
-        resume = ['--resume'] if last_epoch(train_dir) else []
-        demo.run(title, ['tools/train.py', CONFIG, '--work-dir', str(train_dir), *resume, *options],
+        flags = ['--resume'] * bool(last_epoch(train_dir)) + ['--amp'] * bfloat16_is_fast()
+        demo.run(title, ['tools/train.py', CONFIG, '--work-dir', str(train_dir), *flags, *options],
                  digest=training_line)
     checkpoint = str(train_dir / f'epoch_{epochs}.pth')
 

@@ -35,7 +35,7 @@ def test_a_tiny_training_batch(tiny):
     loader = Runner.build_dataloader(tiny.train_dataloader, seed=0)
     assert len(loader.dataset) == 16
     batch = next(iter(loader))
-    assert [img.shape for img in batch['inputs']['img']] == [(6, 3, 128, 224)] * 8
+    assert [img.shape for img in batch['inputs']['img']] == [(6, 3, 128, 320)] * 4
     assert {img.dtype for img in batch['inputs']['img']} == {torch.uint8}
     low, high = np.array(tiny.point_cloud_range[:2]), np.array(tiny.point_cloud_range[3:5])
     assert sum(len(sample.gt_instances_3d.labels_3d) for sample in batch['data_samples']) > 8
@@ -46,7 +46,8 @@ def test_a_tiny_training_batch(tiny):
 
 def test_about_half_of_the_training_frames_are_mirrored(tiny):
     dataset = Runner.build_dataloader(tiny.train_dataloader, seed=0).dataset
-    mirrored = ['lidar_aug_matrix' in dataset[i]['data_samples'].metainfo for i in list(range(16)) * 2]
+    turned = [dataset[i]['data_samples'].lidar_aug_matrix for i in list(range(16)) * 2]
+    mirrored = [np.linalg.det(matrix[:3, :3]) < 0 for matrix in turned]
     assert 8 < sum(mirrored) < 24
 
 

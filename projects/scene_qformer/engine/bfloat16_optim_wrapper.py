@@ -10,6 +10,15 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 
+def bfloat16_is_fast() -> bool:
+    """Whether this machine computes in bfloat16 natively: on a CUDA device, or a CPU with AVX512-BF16 or AMX."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    # private names of torch, so they may be gone tomorrow; without them the answer is the safe one
+    probes = (getattr(torch.cpu, name, None) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
+    return any(probe is not None and probe() for probe in probes)
+
+
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
     """Autocast to bfloat16 on the device of the model; no loss scaling, as bfloat16 has the exponents of float32.
