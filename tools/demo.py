@@ -36,18 +36,22 @@ def parse_args() -> argparse.Namespace:
     length.add_argument('--epochs', type=int, help="epochs of training (default: the config's)")
     length.add_argument('--longer', action='store_true', help=f'{LONGER} times the epochs: longer and better')
     parser.add_argument('--verbose', action='store_true', help='show all that training and tests log')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.epochs is not None and args.epochs < 1:
+        parser.error(f'--epochs must be at least 1, got {args.epochs}')
+    return args
 
 
 def main() -> None:
     args = parse_args()
     cfg = Config.fromfile(CONFIG)
-    epochs = args.epochs or cfg.train_cfg.max_epochs * (LONGER if args.longer else 1)
+    epochs = cfg.train_cfg.max_epochs * (LONGER if args.longer else 1) if args.epochs is None else args.epochs
     root, out = Path(cfg.data_root), args.out
     train_dir, untrained = out / 'train', out / 'untrained' / 'untrained.pth'
     options = ['--cfg-options', *epoch_options(cfg, epochs)]
+    amp = bfloat16_is_fast()  # about twice as fast, where the machine has it
     digest = hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()
-    keep_other_results(out, dict(config=CONFIG, config_sha256=digest, epochs=epochs))
+    keep_other_results(out, dict(config=CONFIG, config_sha256=digest, epochs=epochs, amp=amp))
     demo = Pipeline(7, args.verbose)
 
     title = f'write the synthetic nuScenes, {VERSION}: 10 scenes, six cameras'
@@ -77,7 +81,8 @@ def main() -> None:
     if last_epoch(train_dir) >= epochs:
         demo.skip(title, f'{train_dir} holds all of them')
     else:
-        flags = ['--resume'] * bool(last_epoch(train_dir)) + ['--amp'] * bfloat16_is_fast()
+        flags = ['--resume'] if last_epoch(train_dir) else []
+        flags += ['--amp'] if amp else []
         demo.run(title, ['tools/train.py', CONFIG, '--work-dir', str(train_dir), *flags, *options],
                  digest=training_line)
     checkpoint = str(train_dir / f'epoch_{epochs}.pth')
@@ -115,7 +120,7 @@ Time, {demo.seconds / 60:.1f} minutes in all:
   class_ap.png                the same by class, as bars
   learning_curve.png          loss, mAP and NDS against training time
   frames/                     six cameras and the bird's-eye view, predicted and true boxes
-  scene_tokens.safetensors    scene tokens of the same frames (F, Q, D), what a language model reads
+  scene_tokens.safetensors    scene tokens of the same frames (F, Q, D), what a language model would read
   train/                      checkpoints and logs; train/<timestamp>/vis_data/config.py is the whole config
 
 Better scores:   make demo DEMO_ARGS='--longer'

@@ -30,6 +30,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
             raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {cfg.optim_wrapper.type!r}.")
         if torch.cuda.is_available():
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            if torch.cuda.is_bf16_supported(including_emulation=False):
+                cfg.optim_wrapper.setdefault('dtype', 'bfloat16')  # the range of float32: nothing overflows
             cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
         else:
             print('--amp: there is no GPU, so this trains in bfloat16 on the CPU.')

@@ -3,10 +3,13 @@ custom_imports = dict(imports=['scene_qformer'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'))
+
+# Detection alone does not reach the projector, and a training without a language model is to run on several GPUs.
+find_unused_parameters = True
 
 env_cfg = dict(
     cudnn_benchmark=False,

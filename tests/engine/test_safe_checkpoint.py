@@ -75,6 +75,17 @@ def test_cut_off_file(tmp_path):
         load_from_safe_file(str(tmp_path / 'empty.pth'))
 
 
+@pytest.mark.parametrize('content', [
+    b'<!DOCTYPE html><html>not found</html>', b'version https://git-lfs.github.com/spec/v1', b'hello world',
+    b'\x80\x02.', bytes(range(256))
+], ids=['html', 'lfs', 'text', 'pickle', 'bytes'])
+def test_what_is_no_checkpoint_is_not_called_an_attack(content, tmp_path):
+    (tmp_path / 'noise.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='noise.pth cannot be read as a checkpoint') as caught:
+        load_from_safe_file(str(tmp_path / 'noise.pth'))
+    assert 'more than weights' not in str(caught.value)
+
+
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match='There is no checkpoint .*nowhere.pth'):
         load_from_safe_file('nowhere.pth')

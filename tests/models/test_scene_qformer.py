@@ -147,6 +147,34 @@ def test_checkpoint_of_another_model_is_refused():
         build().load_state_dict({'encoder.weight': torch.zeros(3)}, strict=False)
 
 
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    """mmengine's PretrainedInit loads the backbone alone, and would only log that nothing fitted."""
+    torch.save({f'encoder_q.{name}': tensor for name, tensor in build().backbone.state_dict().items()},
+               tmp_path / 'other.pth')
+    backbone = dict(TINY['backbone'], init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'other.pth')))
+    with pytest.raises(ValueError, match='none of its .* names occurs in ResNet'):
+        build(backbone=backbone)
+
+
+def test_a_part_may_be_missing_from_a_checkpoint():
+    """Stage 2 may start from a checkpoint without a head; what is missing keeps its initial weights."""
+    state = {name: tensor + 1 for name, tensor in build().state_dict().items() if not name.startswith('backbone.')}
+    model = build()
+    model.load_state_dict(state, strict=False)
+    assert torch.equal(model.scene_queries.query_embedding.weight, state['scene_queries.query_embedding.weight'])
+
+
+def test_parts_must_agree_on_the_space():
+    denoising = dict(type='QueryDenoising', embed_dims=12, point_cloud_range=(-1., -1., -1., 1., 1., 1.))
+    with pytest.raises(ValueError, match=r'different point_cloud_range(.|\n)*bbox_head: (.|\n)*denoising: '):
+        build(denoising=denoising)
+
+
+def test_settings_in_the_wrong_place_are_refused():
+    with pytest.raises(ValueError, match='no train_cfg or test_cfg: give assigner'):
+        build(train_cfg=dict(assigner=dict(type='mmdet.HungarianAssigner')))
+
+
 def test_own_checkpoint_loads():
     model = build()
     state = {name: tensor + 1 for name, tensor in model.state_dict().items()}

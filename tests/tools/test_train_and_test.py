@@ -94,7 +94,8 @@ def test_resuming_does_not_run_the_config_in_the_checkpoint(trained, data_root, 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['no_such_config.py'], 'There is no config no_such_config.py'),
-    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], 'nowhere'),
+    ([CONFIG, '--cfg-options', 'train_dataloader.dataset.data_root=nowhere'],
+     'The data root nowhere does not exist'),
     ([CONFIG, '--cfg-options', 'model.decoder.cross_attn_cfg.type=NoSuchPart'], 'NoSuchPart is not in the'),
 ])
 def test_bad_input_stops_with_its_reason(arguments, message, data_root, tmp_path):

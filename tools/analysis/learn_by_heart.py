@@ -38,11 +38,12 @@ def parse_args() -> argparse.Namespace:
 
 def write_frames(root: Path) -> None:
     """One scene of 4 frames in mini_val (and one in mini_train, which nobody reads)."""
-    if root.exists():
+    if (root / 'nuscenes_infos_val.pkl').is_file():  # written last
         return
     for script, arguments in (
-        ('create_synthetic_nuscenes.py', ['--out', str(root), '--scenes', '2', '--samples-per-scene', str(NUM_FRAMES)]),
-        ('create_data.py', ['--root', str(root), '--version', 'v1.0-mini']),
+        ('create_synthetic_nuscenes.py', ['--out', str(root), '--scenes', '2', '--samples-per-scene',
+                                          str(NUM_FRAMES), '--overwrite']),
+        ('create_data.py', ['--root', str(root), '--version', 'v1.0-mini', '--overwrite']),
     ):
         subprocess.run([sys.executable, str(REPOSITORY / 'tools' / script), *arguments], check=True)
 
@@ -76,6 +77,8 @@ def main() -> None:
     runner.train()
     scores = runner.val_loop.run()
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    if len(dataset) != NUM_FRAMES:
+        sys.exit(f'{args.data} holds {len(dataset)} frames, not {NUM_FRAMES}: remove it, or give another --data.')
     ceiling = score_ground_truth(dataset, METRICS.build(cfg.val_evaluator))[MEAN_AP]
     reached = next(value for name, value in scores.items() if name.endswith(MEAN_AP))
     result = dict(frames=len(dataset), steps=args.steps, seed=args.seed, mAP=round(reached, 4),

@@ -1,5 +1,6 @@
-# The same design, small enough to train on two CPU cores in minutes. Where it differs from the default, it is for the few
-# frames and steps that minutes allow: attention that looks where the calibration says, boxes along the rays, denoising.
+# The same design, small enough to train on two CPU cores in minutes. Where it differs from the default, it is for the
+# few frames and steps that minutes allow: attention that looks where the calibration says, boxes along the rays,
+# denoising.
 embed_dims = 128
 pc_range = [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0]  # metres, LiDAR frame; as in the data set's filter
 
@@ -28,7 +29,7 @@ model = dict(
         num_layers=3,
         embed_dims=embed_dims,
         self_attn_cfg=dict(type='GlobalAttention', num_heads=4),
-        cross_attn_cfg=dict(type='SurroundDeformableAttention', num_heads=4, num_points=4, point_cloud_range=pc_range),
+        cross_attn_cfg=dict(type='SurroundDeformableAttention', num_heads=8, num_points=4, point_cloud_range=pc_range),
         feedforward_channels=512,
         ffn_drop=0.,
         refine_reference_points=True),

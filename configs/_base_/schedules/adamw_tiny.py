@@ -1,6 +1,6 @@
 # For the embedded synthetic set on a CPU: minutes, not days.
-max_epochs = 24
-base_lr = 4e-4
+max_epochs = 20
+base_lr = 8e-4
 
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -19,7 +19,7 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=6)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=4)

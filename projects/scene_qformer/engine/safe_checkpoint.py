@@ -63,15 +63,26 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
         with torch.serialization.safe_globals(allowed_globals()):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
+        if not _names_code(error):
+            raise ValueError(_damaged(path, error)) from error
         raise ValueError(f'Refused to load {path}: it carries more than weights, and executing it was prevented. '
                          'Use checkpoints from a source that you trust, and re-save foreign ones as a plain state '
                          f'dict. What it asked for: {_reason(error)}') from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f'{path} cannot be read as a checkpoint ({_reason(error)}). The file is damaged or cut '
-                         'short: use an earlier one from the work directory.') from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(_damaged(path, error)) from error  # unpickling noise raises nearly anything
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
         checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
     return checkpoint
+
+
+def _names_code(error: Exception) -> bool:
+    """Whether unpickling stopped at something that the file asked for, and not at bytes that make no sense."""
+    return any(words in str(error) for words in ('GLOBAL', 'asks for the attribute'))
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return (f'{path} cannot be read as a checkpoint ({_reason(error)}). The file is damaged or cut short, or no '
+            'checkpoint at all: use an earlier one from the work directory, or download it again.')
 
 
 def _reason(error: Exception) -> str:

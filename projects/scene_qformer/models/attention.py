@@ -40,6 +40,11 @@ class GlobalAttention(BaseModule):
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, dropout=attn_drop, batch_first=True)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.xavier_uniform_(self.attn.in_proj_weight)
+        nn.init.xavier_uniform_(self.attn.out_proj.weight)
+
     def forward(self,
                 query: Tensor,
                 key: Tensor | None = None,

@@ -50,9 +50,9 @@ class SceneDecoderLayer(BaseModule):
 class SceneQueryDecoder(BaseModule):
     """A stack of :class:`SceneDecoderLayer`.
 
-    The cross-attention is called with mmcv's keyword set, so that ``mmcv``'s own ``MultiheadAttention`` and
-    ``MultiScaleDeformableAttention`` work unmodified by changing ``cross_attn_cfg['type']``. Each (camera, level) pair
-    is one of its "levels", camera-major.
+    The cross-attention is called with mmcv's keyword set, so that mmcv's own ``MultiheadAttention`` works unmodified by
+    changing ``cross_attn_cfg['type']``. Each (camera, level) pair is one "level", camera-major. (mmcv's
+    ``MultiScaleDeformableAttention`` wants 2D reference points a level, which these queries do not have.)
 
     Queries are told their place by a two-layer MLP on the sine embedding of their reference point (PETR, Liu et al.,
     arXiv 2203.05625, section 3.4). With ``refine_reference_points`` each layer moves the points, as in Deformable DETR
@@ -95,10 +95,11 @@ class SceneQueryDecoder(BaseModule):
 
     def init_weights(self) -> None:
         super().init_weights()
-        for name, parameter in self.named_parameters():
-            # the deformable classes have just initialised these two by a rule of their own
-            if parameter.dim() > 1 and 'sampling_offsets' not in name and 'attention_weights' not in name:
-                nn.init.xavier_uniform_(parameter)
+        # Attention modules initialise themselves.
+        for module in (self.position_mlp, *(layer.ffn for layer in self.layers)):
+            for parameter in module.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
         for refinement in self.refinements or ():
             nn.init.zeros_(refinement.weight)
             nn.init.zeros_(refinement.bias)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from .finite_losses import check_finite_losses
 from .query_denoising import DenoisingQueries
@@ -36,7 +36,7 @@ class SceneQFormer(Base3DDetector):
         bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
         denoising: Denoising queries beside the learned ones in training; None for none.
         data_preprocessor: As in any mmdet3d detector.
-        train_cfg: Accepted for mmdet3d's sake; no part needs it.
+        train_cfg: Must be empty: parts take their own settings. Accepted for mmdet3d's sake, as ``test_cfg``.
         test_cfg: Likewise.
         init_cfg: mmengine's initialisation config.
     """
@@ -63,7 +63,12 @@ class SceneQFormer(Base3DDetector):
         self.projector = MODELS.build(projector) if projector else None
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
         self.denoising = MODELS.build(denoising) if denoising else None
-        self.register_load_state_dict_pre_hook(refuse_other_shapes)
+        if train_cfg or test_cfg:
+            raise ValueError('SceneQFormer takes no train_cfg or test_cfg: give assigner, losses and bbox_coder to '
+                             'bbox_head.')
+        check_one_space(self)
+        for module in (self, self.backbone):  # the backbone is also loaded on its own, by init_cfg
+            module.register_load_state_dict_pre_hook(refuse_other_shapes)
 
     def extract_feat(self, imgs: Tensor) -> list[Tensor]:
         """Image features.
@@ -216,7 +221,20 @@ def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str
         level_start_index=sizes.cumsum(0) - sizes)
 
 
-def refuse_other_shapes(module: SceneQFormer, state_dict: dict, prefix: str, *args) -> None:
+def check_one_space(model: nn.Module) -> None:
+    """Parts with a ``point_cloud_range`` read the same reference points, so they must mean the same space.
+
+    Raises:
+        ValueError: Names the parts that differ.
+    """
+    ranges = {name.rpartition('.')[0]: tuple(round(number, 4) for number in buffer.tolist())
+              for name, buffer in model.named_buffers() if name.endswith('.point_cloud_range')}
+    if len(set(ranges.values())) > 1:
+        raise ValueError('Parts that share reference points were given different point_cloud_range:\n  '
+                         + '\n  '.join(f'{name}: {numbers}' for name, numbers in ranges.items()))
+
+
+def refuse_other_shapes(module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
     """Before loading: raise where a checkpoint's tensor has another shape than the model's.
 
     mmengine would log the mismatch and go on with random weights in that place.
@@ -225,10 +243,10 @@ def refuse_other_shapes(module: SceneQFormer, state_dict: dict, prefix: str, *ar
         ValueError: Names the tensors and both shapes.
     """
     own = {prefix + name: tensor for name, tensor in module.state_dict().items()}
-    if own and not own.keys() & state_dict.keys():
+    if not prefix and not own.keys() & state_dict.keys():
         raise ValueError('The checkpoint holds no weight of this model: none of its '
-                         f'{len(state_dict)} names occurs in SceneQFormer (first: {next(iter(state_dict), "none")}). '
-                         'Is it the checkpoint of another model?')
+                         f'{len(state_dict)} names occurs in {type(module).__name__} (first: '
+                         f'{next(iter(state_dict), "none")}). Is it the checkpoint of another model?')
     wrong = [f'{name}: checkpoint {tuple(state_dict[name].shape)}, model {tuple(tensor.shape)}'
              for name, tensor in own.items() if name in state_dict and state_dict[name].shape != tensor.shape]
     if wrong:

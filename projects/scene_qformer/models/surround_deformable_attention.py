@@ -5,12 +5,16 @@ import math
 from collections.abc import Sequence
 
 import torch
+from mmcv.ops import get_compiling_cuda_version
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..geometry import project
+
+# mmcv may be built without CUDA on a machine that has it
+MMCV_HAS_CUDA = get_compiling_cuda_version() != 'not available'
 
 
 @MODELS.register_module()
@@ -186,7 +190,7 @@ class SurroundDeformableAttention(BaseModule):
 def _sample(value: Tensor, shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
     """mmcv's operator: the CUDA kernel where there is one, else its PyTorch twin; both in float32 (no bfloat16)."""
     value, locations, weights = value.float(), locations.float(), weights.float()
-    if value.is_cuda:
+    if value.is_cuda and MMCV_HAS_CUDA:
         im2col_step = math.gcd(64, len(value))  # must divide the batch
         return MultiScaleDeformableAttnFunction.apply(value, shapes, level_start_index, locations.contiguous(),
                                                       weights.contiguous(), im2col_step)

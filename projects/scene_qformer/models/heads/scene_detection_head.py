@@ -42,7 +42,7 @@ class SceneDetectionHead(BaseModule):
     def __init__(self,
                  num_classes: int = 10,
                  embed_dims: int = 256,
-                 point_cloud_range: Sequence[float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0),
+                 point_cloud_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0),
                  bbox_coder: dict | None = None,
                  assigner: dict | None = None,
                  loss_cls: dict | None = None,
