@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scene_qformer.synthetic.intact import MARKER, find_fault
-from scene_qformer.synthetic.nuscenes_generator import MARKER as WRITTEN_MARKER
+from scene_qformer.synthetic.intact import GENERATION, MARKER, find_fault
 
 
 def write_set(root: Path, **changes) -> Path:
@@ -14,12 +13,14 @@ def write_set(root: Path, **changes) -> Path:
     for file in files:
         (root / file).touch()
     (root / 'v1.0-mini' / 'sample_data.json').write_text(json.dumps([dict(filename=file) for file in files]))
-    (root / MARKER).write_text(json.dumps({**dict(version='v1.0-mini', samples_per_scene=40, seed=0), **changes}))
+    marker = dict(generation=GENERATION, version='v1.0-mini', samples_per_scene=40, seed=0)
+    (root / MARKER).write_text(json.dumps({**marker, **changes}))
     return root
 
 
-def test_marker_is_the_one_that_the_generator_writes():
-    assert MARKER == WRITTEN_MARKER
+def test_a_set_of_an_older_generator_is_noticed(tmp_path):
+    older = write_set(tmp_path / 'data', generation=GENERATION - 1)
+    assert "'generation': 0" in find_fault(older, 'v1.0-mini')
 
 
 def test_whole_set(tmp_path: Path):

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 MARKER = 'synthetic_nuscenes.json'
+GENERATION = 1  # to be raised by every change after which the same seed gives another world or other pictures
 
 
 def find_fault(root: Path, version: str, samples_per_scene: int = 40, seed: int = 0) -> str | None:
@@ -14,7 +15,7 @@ def find_fault(root: Path, version: str, samples_per_scene: int = 40, seed: int 
     """
     if not root.exists() or not any(root.iterdir()):
         return 'not there'
-    wanted = dict(version=version, samples_per_scene=samples_per_scene, seed=seed)
+    wanted = dict(generation=GENERATION, version=version, samples_per_scene=samples_per_scene, seed=seed)
     try:
         marker = json.loads((root / MARKER).read_text())
         rows = json.loads((root / version / 'sample_data.json').read_text())

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from nuscenes.utils import splits
 
+from .intact import GENERATION, MARKER
 from .nuscenes_tables import TABLES, Rows, fixed_rows, scene_rows
 from .nuscenes_writer import make_folders, write_tables
 from .recording_pool import record_scenes
 
-MARKER = 'synthetic_nuscenes.json'  # says that a folder was written by this generator, and how
 VERSIONS = ('v1.0-mini', 'v1.0-trainval')
 BYTES_PER_SAMPLE = 3_000_000  # generous
 _OWNER = 'writer.pid'  # in a folder that is being written: the process that does
@@ -80,7 +80,7 @@ def generate(options: GeneratorOptions) -> Rows:
     partial = out.with_name(out.name + '.partial')
     _claim(partial)
     try:
-        description = dict(generator='scene_qformer', version=options.version, scenes=names,
+        description = dict(generator='scene_qformer', generation=GENERATION, version=options.version, scenes=names,
                            samples_per_scene=options.samples_per_scene, seed=options.seed)
         (partial / MARKER).write_text(json.dumps(description, indent=1) + '\n')
         make_folders(partial)
