@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet3d.registry import MODELS
+from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
 
 from scene_qformer import build_scene_qformer
@@ -22,7 +24,7 @@ def test_default_design_has_its_numbers():
 
 
 def test_default_config_has_the_same_weights():
-    from mmdet3d.registry import MODELS
+    register_all_modules(init_default_scope=True)
     cfg = Config.fromfile(DEFAULT).model
     cfg.backbone.init_cfg = None
     cfg.bbox_head = None

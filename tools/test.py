@@ -1,4 +1,7 @@
-"""Test a scene Q-Former: ``tools/test.py CONFIG CHECKPOINT``, with mmdet3d's flags."""
+"""Test a scene Q-Former: ``tools/test.py CONFIG CHECKPOINT``, with mmdet3d's flags.
+
+Pictures are drawn by ``tools/visualize_predictions.py`` (instead of ``--show`` and ``--show-dir``).
+"""
 from __future__ import annotations
 
 from mmengine.runner import Runner

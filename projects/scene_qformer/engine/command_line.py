@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 def make_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the shared flags."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=config_file, help='config file')
     parser.add_argument('--work-dir', help='where logs and results go; default work_dirs/<name of the config>')
     parser.add_argument(
         '--cfg-options',
@@ -24,14 +24,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the shared flags.
+def config_file(path: str) -> str:
+    """argparse's check that a config is there."""
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f'There is no config {path}. Configs lie in configs/scene_qformer/.')
+    return path
 
-    Raises:
-        FileNotFoundError: If there is no such config.
-    """
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'There is no config {args.config}. Configs lie in configs/scene_qformer/.')
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the shared flags."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
