@@ -2,9 +2,9 @@
 
     python tools/extract_scene_tokens.py CONFIG CHECKPOINT --out scene_tokens.safetensors --num 8
 
-The file holds ``scene_tokens`` (F, Q, D) float32; its metadata names the config, the checkpoint and the F sample tokens.
-The detection head trains the queries behind the tokens; the projector keeps its initial weights until a language
-model's loss trains it.
+The file holds ``scene_tokens`` (F, Q, D) float32; its metadata names the config, the checkpoint and the F sample
+tokens. The detection head trains the queries behind the tokens; the projector keeps its initial weights until a
+language model's loss trains it.
 """
 from __future__ import annotations
 
