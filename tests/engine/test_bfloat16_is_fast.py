@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from scene_qformer.engine import bfloat16_is_fast
 
 
