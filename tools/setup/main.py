@@ -34,6 +34,12 @@ print(json.dumps(dict((name, version(name)) for name in (
     'torch', 'numpy', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'nuscenes-devkit', 'scene-qformer'))))
 """
 
+COMPILE_KERNELS = """
+from scene_qformer.synthetic.kernels import compile_kernels
+compile_kernels()
+print({})
+"""
+
 
 def main(arguments: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog='python3 -m tools.setup', description=__doc__)
@@ -130,6 +136,8 @@ def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
     with console.step('this package, editable'):
         environment.pip_install(
             venv, ['--no-deps', '--no-build-isolation', '-e', str(layout.ROOT)], 'this package', console)
+    with console.step('kernels of the renderer (numba, once)'):
+        environment.ask_python(venv, COMPILE_KERNELS)
     with console.step('verification: imports, registries, operators'):
         versions = environment.ask_python(venv, VERIFY)
         problems = shortcomings(venv)
