@@ -1,4 +1,5 @@
 from numba.core.registry import CPUDispatcher
+
 from scene_qformer.synthetic import lidar, posing, rasterizer, shading, shadows, sky
 from scene_qformer.synthetic.kernels import compile_kernels
 
