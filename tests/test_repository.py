@@ -1,4 +1,5 @@
 """What git holds: source, no data, no caches, nothing big."""
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def test_no_data_and_no_caches():
     unwanted = [str(path.relative_to(ROOT)) for path in tracked()
                 if path.suffix in UNWANTED or '__pycache__' in path.parts or path.parts[-2] in ('samples', 'sweeps')]
     assert unwanted == []
+
+
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', *sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / 'docs').glob('*.md'))])
+def test_links_and_pictures_of_a_page_are_there(page):
+    text = (ROOT / page).read_text()
+    targets = [target.split('#')[0] for target in re.findall(r'\]\(([^)\s]+)\)', text) if '://' not in target]
+    missing = [target for target in targets if target and not (ROOT / page).parent.joinpath(target).exists()]
+    assert missing == []
