@@ -10,7 +10,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 SMALLER = [
-    'model.backbone.base_channels=4', 'model.neck.in_channels=[16,32]', 'model.scene_queries.num_queries=23',
+    'model.backbone.base_channels=4', 'model.neck.in_channels=[8,16,32]', 'model.scene_queries.num_queries=23',
     'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1', 'train_cfg.val_interval=9'
 ]
 

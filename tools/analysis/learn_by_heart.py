@@ -14,10 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from mmdet3d.registry import DATASETS, METRICS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.evaluation.metric_ceiling import score_ground_truth
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,6 +75,8 @@ def main() -> None:
     write_frames(args.data)
     cfg = by_heart(Config.fromfile(CONFIG), args.data, args.steps)
     cfg.work_dir, cfg.randomness = str(args.work_dir), dict(seed=args.seed)
+    if bfloat16_is_fast() and not torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     runner = Runner.from_cfg(cfg)
     runner.train()
     scores = runner.val_loop.run()

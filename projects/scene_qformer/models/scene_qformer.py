@@ -85,8 +85,7 @@ class SceneQFormer(Base3DDetector):
         if imgs.dim() != 5:
             raise ValueError('SceneQFormer expects imgs (B, N, 3, H, W): batch, cameras, channels, height, width; '
                              f'got {tuple(imgs.shape)}. Add the batch or camera dimension with imgs[None].')
-        # oneDNN and cuDNN convolve channels-last images without repacking them, in bfloat16 above all
-        feats = self.backbone(imgs.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        feats = self.backbone(imgs.flatten(0, 1))
         if self.neck is not None:
             feats = self.neck(feats)
         return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
