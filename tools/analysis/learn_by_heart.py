@@ -60,6 +60,8 @@ def by_heart(cfg: Config, root: Path, steps: int) -> Config:
     train.dataset.ann_file = val.dataset.ann_file
     train.dataset.pipeline = [step for step in train.dataset.pipeline if not step.type.startswith('Random')]
     train.batch_size = NUM_FRAMES
+    # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is one step
+    train.sampler = dict(type='InfiniteSampler', shuffle=True)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
