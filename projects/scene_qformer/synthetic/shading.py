@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .ground import CELL_BITS, CURB_SOFTNESS, LEVELS, MIXED, PAINT_SOFTNESS, sample_ground
+from .ground import CELL_BITS, CURB_SOFTNESS, LEVELS, MIXED, PAINT_SOFTNESS, REORDER, sample_ground
 from .meshes import FACADE, FOLIAGE, GLASS, LAMP, MATTE, PAINT
 from .noise import TILE
 from .sky import SKY_STEP
@@ -48,12 +48,12 @@ class RowSampling(NamedTuple):
     patches: float  # weight of coarse noise
 
 
-@njit(cache=True, error_model='numpy', inline='always')
+@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
 def _unit(value):
     return min(1.0, max(0.0, value))
 
 
-@njit(cache=True, error_model='numpy', inline='always')
+@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
 def _hash(a, b, c):
     """A pseudo-random number 0..1 of three integers."""
     n = (a * 73856093) ^ (b * 19349663) ^ (c * 83492791)
@@ -61,7 +61,7 @@ def _hash(a, b, c):
     return ((n ^ (n >> 16)) & 0xffff) / 65535.0
 
 
-@njit(cache=True, error_model='numpy', inline='always')
+@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
 def _facade(blue, green, red, p, q, spread, tint, night, horizon0, horizon1, horizon2):
     """Windows in a 3 m by 3.2 m grid over a wall; blurred to their mean where they get smaller than pixels."""
     a, b = p * (1 / 3.0), q * (1 / 3.2)
@@ -82,7 +82,7 @@ def _facade(blue, green, red, p, q, spread, tint, night, horizon0, horizon1, hor
             red + mirror * (horizon2 - red) + glow * (0.95 - red))
 
 
-@njit(cache=True, error_model='numpy')
+@njit(cache=True, fastmath=REORDER, error_model='numpy')
 def _surface_run(line, start, stop, v, gradients, looks, s, inv_depth, rays_u, ray_v, surface, fade, sun, ambient,
                  horizon, night):
     """Colour the pixels start..stop-1 of a row, which all show the screen triangle ``s``, into ``line`` (3 W,)."""
@@ -137,7 +137,7 @@ def _surface_run(line, start, stop, v, gradients, looks, s, inv_depth, rays_u, r
         line[3 * j + 2] = horizon2 + clear * (red - horizon2)
 
 
-@njit(cache=True, error_model='numpy', inline='always')
+@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
 def _ground_light(shadow_map, origin_x, origin_y, scale, x, y):
     """What is missing of the direct and the ambient light at (x, y), and the lamps' light; each 0..1."""
     size = shadow_map.shape[0]
@@ -159,7 +159,7 @@ def _ground_light(shadow_map, origin_x, origin_y, scale, x, y):
             w00 * (s00 >> 16 & 255) + w01 * (s01 >> 16 & 255) + w10 * (s10 >> 16 & 255) + w11 * (s11 >> 16 & 255))
 
 
-@njit(cache=True, error_model='numpy')
+@njit(cache=True, fastmath=REORDER, error_model='numpy')
 def _sky_run(line, start, stop, sky_row):
     """Interpolate the sky along the pixels start..stop-1 of a row."""
     for j in range(start, stop):
@@ -170,7 +170,7 @@ def _sky_run(line, start, stop, sky_row):
             line[3 * j + c] = sky_row[k, c] + part * (sky_row[k + 1, c] - sky_row[k, c])
 
 
-@njit(cache=True, error_model='numpy')
+@njit(cache=True, fastmath=REORDER, error_model='numpy')
 def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, shadow_map, surface, fade, palette,
                 horizon, lamp, ambient, sun, wet):
     """Colour the pixels start..stop-1 of a row, which all show the ground, into ``line`` (3 W,).
@@ -306,7 +306,7 @@ def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, 
         line[3 * j + 2] = horizon2 + clear * (red - horizon2)
 
 
-@njit(cache=True, error_model='numpy')
+@njit(cache=True, fastmath=REORDER, error_model='numpy')
 def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_map, shadow_origin, lighting, palette,
           sky, surface, bank, rows, develop):
     """Colour every pixel.
