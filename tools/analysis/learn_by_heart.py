@@ -25,7 +25,6 @@ from scene_qformer.evaluation.metric_ceiling import score_ground_truth
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 NUM_FRAMES = 4
-MEAN_AP = 'pred_instances_3d_NuScenes/mAP'
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,6 +71,11 @@ def by_heart(cfg: Config, root: Path, steps: int) -> Config:
     return cfg
 
 
+def mean_ap(scores: dict) -> float:
+    """The mAP among a metric's scores, whose names have a prefix."""
+    return next(value for name, value in scores.items() if name.endswith('/mAP'))
+
+
 def main() -> None:
     args = parse_args()
     write_frames(args.data)
@@ -85,8 +89,8 @@ def main() -> None:
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     if len(dataset) != NUM_FRAMES:
         sys.exit(f'{args.data} holds {len(dataset)} frames, not {NUM_FRAMES}: remove it, or give another --data.')
-    ceiling = score_ground_truth(dataset, METRICS.build(cfg.val_evaluator))[MEAN_AP]
-    reached = next(value for name, value in scores.items() if name.endswith(MEAN_AP))
+    ceiling = mean_ap(score_ground_truth(dataset, METRICS.build(cfg.val_evaluator)))
+    reached = mean_ap(scores)
     result = dict(frames=len(dataset), steps=args.steps, seed=args.seed, mAP=round(reached, 4),
                   ceiling=round(ceiling, 4), share=round(reached / ceiling, 4))
     (args.work_dir / 'result.json').write_text(json.dumps(result, indent=1) + '\n')
