@@ -49,7 +49,7 @@ def main() -> None:
     root, out = Path(cfg.data_root), args.out
     train_dir, untrained = out / 'train', out / 'untrained' / 'untrained.pth'
     options = ['--cfg-options', *epoch_options(cfg, epochs)]
-    amp = bfloat16_is_fast()  # about twice as fast, where the machine has it
+    amp = bfloat16_is_fast()  # faster, where the machine has it
     digest = hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()
     keep_other_results(out, dict(config=CONFIG, config_sha256=digest, epochs=epochs, amp=amp))
     demo = Pipeline(7, args.verbose)

@@ -131,7 +131,7 @@ def set_up(venv: Path, env: Dict[str, str], console: Console) -> None:
         target = choose_target(wanted['mmcv'], torch, find_nvcc(env))
         if torch['cuda_works'] and not target.cuda:
             console.say('No CUDA compiler (nvcc) was found: mmcv gets CPU operators. Models run on the GPU all the '
-                        "same, except for mmcv's own operators (deformable attention, 3D NMS).")
+                        "same, deformable attention through a slower twin, except for mmcv's own operators (3D NMS).")
         console.say('mmcv: ' + mmcv_wheel.provide(venv, target, cache, env, console))
     with console.step('this package, editable'):
         environment.pip_install(

@@ -62,7 +62,7 @@ def provide(venv: Path, target: OpsTarget, cache: Path, env: Mapping[str, str], 
             if not target.cuda:
                 raise
             console.say(f'WARNING: {error}\nWARNING: going on with CPU operators alone: everything runs, except that '
-                        "mmcv's own operators (deformable attention, 3D NMS) refuse tensors on the GPU.")
+                        "mmcv's own operators (3D NMS) refuse tensors on the GPU; deformable attention takes a twin.")
             built = None
         if built is not None:
             wheel = shelf / built.name
