@@ -184,9 +184,9 @@ def test_own_checkpoint_loads():
 
 def test_learned_queries_do_not_see_the_denoising_ones():
     model = build(denoising=dict(type='QueryDenoising', embed_dims=12, num_groups=2)).eval()
-    plain, _ = model.decode_queries(images())
+    plain = model.decode_queries(images()).queries
     denoising = model.denoising([torch.rand(3, 3), torch.rand(2, 3)])
-    joint, points = model.decode_queries(images(), denoising=denoising)
+    joint, points, *_ = model.decode_queries(images(), denoising=denoising)
     assert joint.shape == (2, 2, 6 + 7, 12) and points.shape == (2, 2, 13, 3)
     assert torch.allclose(joint[:, :, 6:], plain, atol=1e-5)
 

@@ -18,7 +18,7 @@ class DenoisingQueries(NamedTuple):
     object_index: Tensor  # (B, D) int64, the object that each query stands for; -1 where there is none (padding)
     num_groups: int
 
-    def attention_mask(self, num_queries: int) -> Tensor:
+    def attention_mask(self, num_queries: int, among_queries: Tensor | None = None) -> Tensor:
         """Who must not see whom among D denoising and then Q = ``num_queries`` learned queries.
 
         With two groups of one object and two learned queries, x is forbidden::
@@ -29,6 +29,10 @@ class DenoisingQueries(NamedTuple):
               q0  x  x  .  .      learned queries see only each other: they could copy the answers
               q1  x  x  .  .
 
+        Args:
+            num_queries: Q.
+            among_queries: ``(Q, Q)`` bool, True where learned queries must not see each other.
+
         Returns:
             ``(D + Q, D + Q)`` bool, True where forbidden.
         """
@@ -38,6 +42,8 @@ class DenoisingQueries(NamedTuple):
         group[num_denoising:] = self.num_groups  # the learned queries
         mask = group[:, None] != group[None, :]
         mask[:num_denoising, num_denoising:] = False
+        if among_queries is not None:
+            mask[num_denoising:, num_denoising:] |= among_queries
         return mask
 
 

@@ -1,6 +1,8 @@
 """SceneQFormer: the only place where the parts are wired together."""
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from mmdet3d.models.detectors import Base3DDetector
@@ -9,8 +11,18 @@ from torch import Tensor, nn
 
 from .finite_losses import check_finite_losses
 from .query_denoising import DenoisingQueries
+from .scene_queries import QuerySet
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
+
+
+class DecodedQueries(NamedTuple):
+    """What :meth:`SceneQFormer.decode_queries` returns."""
+
+    queries: Tensor  # (num_layers, B, Q, C), after every layer
+    reference_points: Tensor  # (num_layers, B, Q, 3) in [0, 1], to which that layer's boxes are relative
+    query_set: QuerySet  # the queries that went in
+    cameras: dict[str, Tensor]  # the stacked camera matrices
 
 
 @MODELS.register_module()
@@ -30,7 +42,7 @@ class SceneQFormer(Base3DDetector):
         backbone: Image backbone, e.g. ``mmdet.ResNet``.
         neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
         positional_encoding: Added to the features; see ``positional_encoding.py``.
-        scene_queries: Learned queries.
+        scene_queries: The queries that become tokens; see ``scene_queries/``.
         decoder: Decoder of the queries.
         projector: From C to the language model's width D; None gives the queries as they are.
         bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
@@ -93,46 +105,43 @@ class SceneQFormer(Base3DDetector):
     def decode_queries(self,
                        imgs: Tensor,
                        batch_input_metas: list[dict] | None = None,
-                       denoising: DenoisingQueries | None = None) -> tuple[Tensor, Tensor]:
+                       denoising: DenoisingQueries | None = None) -> DecodedQueries:
         """Let the scene queries read the images.
 
         Args:
             imgs: ``(B, N, 3, H, W)``, normalised.
             batch_input_metas: B dicts with the camera matrices, or None where there are none.
-            denoising: D queries to put before the learned ones; the results then hold D + Q.
-
-        Returns:
-            Queries after every layer ``(num_layers, B, Q, C)``, and the reference points ``(num_layers, B, Q, 3)`` in
-            [0, 1] to which their boxes are relative.
+            denoising: D queries to put before the others; the results then hold D + Q.
         """
         img_feats = self.extract_feat(imgs)
         cameras = stack_cameras(batch_input_metas, imgs)
-        query, reference_points = self.scene_queries(len(imgs))
-        attn_mask = None
+        query_set = self.scene_queries(img_feats, cameras)
+        query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         if denoising is not None:
-            attn_mask = denoising.attention_mask(query.shape[1])
+            attn_mask = denoising.attention_mask(query.shape[1], attn_mask)
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
-        return self.decoder(
+        queries, reference_points = self.decoder(
             query=query,
             reference_points=reference_points,
             attn_mask=attn_mask,
             cameras=cameras,
             **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras)))
+        return DecodedQueries(queries, reference_points, query_set, cameras)
 
     def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs) -> Tensor:
         """Mode ``tensor``: scene tokens.
 
         Args:
             inputs: ``imgs (B, N, 3, H, W)``, normalised, alone or under the key ``imgs``.
-            data_samples: Carry the camera matrices; needed only by encodings that use them.
+            data_samples: Carry the camera matrices; needed only by parts that use them.
 
         Returns:
             Scene tokens ``(B, Q, D)``.
         """
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
-        queries, _ = self.decode_queries(imgs, _metas(data_samples))
-        return queries[-1] if self.projector is None else self.projector(queries[-1])
+        query = self.decode_queries(imgs, _metas(data_samples)).queries[-1]
+        return query if self.projector is None else self.projector(query)
 
     def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
         """Mode ``loss``: losses by name, all finite.
@@ -144,12 +153,13 @@ class SceneQFormer(Base3DDetector):
         denoising = None
         if self.denoising is not None:
             denoising = self.denoising([sample.gt_instances_3d.bboxes_3d.gravity_center for sample in data_samples])
-        queries, reference_points = self.decode_queries(inputs['imgs'], _metas(data_samples), denoising)
-        losses = {}
+        queries, reference_points, query_set, cameras = self.decode_queries(
+            inputs['imgs'], _metas(data_samples), denoising)
+        losses = self.scene_queries.loss(query_set, cameras, data_samples)
         if denoising is not None:
             num_denoising = denoising.query.shape[1]
-            losses = head.denoising_loss(queries[:, :, :num_denoising], reference_points[:, :, :num_denoising],
-                                         denoising.object_index, data_samples)
+            losses.update(head.denoising_loss(queries[:, :, :num_denoising], reference_points[:, :, :num_denoising],
+                                              denoising.object_index, data_samples))
             queries, reference_points = queries[:, :, num_denoising:], reference_points[:, :, num_denoising:]
         losses.update(head.loss(queries, reference_points, data_samples))
         check_finite_losses(losses, data_samples)
@@ -159,8 +169,9 @@ class SceneQFormer(Base3DDetector):
         """Mode ``predict``: the data samples with ``pred_instances_3d`` in the LiDAR frame."""
         head = self._require_head('predict')
         metas = _metas(data_samples)
-        queries, reference_points = self.decode_queries(inputs['imgs'], metas)
-        return self.add_pred_to_datasample(data_samples, head.predict(queries, reference_points, metas))
+        decoded = self.decode_queries(inputs['imgs'], metas)
+        return self.add_pred_to_datasample(
+            data_samples, head.predict(decoded.queries, decoded.reference_points, metas))
 
     def _require_head(self, mode: str):
         if self.bbox_head is None:

@@ -1,10 +1,12 @@
-"""The learned queries that become scene tokens."""
+"""One set of learned queries for everything."""
 from __future__ import annotations
 
 import torch
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from .query_set import QuerySet
 
 
 @MODELS.register_module()
@@ -37,12 +39,17 @@ class SceneQueries(BaseModule):
             self.reference_points.weight[:, :2] = (even.sign() * even.abs()**self.concentration + 1) / 2
             self.reference_points.weight[:, 2] = 0.5
 
-    def forward(self, batch_size: int) -> tuple[Tensor, Tensor]:
+    def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
         """Give every sample of the batch the same queries.
 
-        Returns:
-            Content ``(B, Q, C)``, and reference points ``(B, Q, 3)`` in [0, 1], fractions of the heads'
-            ``point_cloud_range`` (LiDAR frame).
+        Args:
+            img_feats: One ``(B, N, C, Hl, Wl)`` per level; only B is read.
+            cameras: Not used.
         """
+        batch_size = len(img_feats[0])
         query = self.query_embedding.weight.expand(batch_size, -1, -1)
-        return query, self.reference_points.weight.clamp(0, 1).expand(batch_size, -1, -1)
+        return QuerySet(query, self.reference_points.weight.clamp(0, 1).expand(batch_size, -1, -1))
+
+    def loss(self, query_set: QuerySet, cameras: dict[str, Tensor], batch_data_samples: list) -> dict[str, Tensor]:
+        """None of its own."""
+        return {}
