@@ -20,7 +20,7 @@ def write_set(root: Path, **changes) -> Path:
 
 def test_a_set_of_an_older_generator_is_noticed(tmp_path):
     older = write_set(tmp_path / 'data', generation=GENERATION - 1)
-    assert "'generation': 0" in find_fault(older, 'v1.0-mini')
+    assert f"'generation': {GENERATION - 1}" in find_fault(older, 'v1.0-mini')
 
 
 def test_whole_set(tmp_path: Path):
