@@ -1,0 +1,1 @@
+"""Its being here lets tests in subfolders import the modules beside it."""
