@@ -164,6 +164,60 @@ def unproject(
     return (homogeneous @ img2lidar.swapaxes(-1, -2))[..., :3]
 
 
+def linear_increasing_depths(
+    num_bins: int,
+    start: float,
+    end: float,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Edges of depth bins whose width grows linearly: near ones, of which an image sees more, are narrow.
+
+    Linear-increasing discretisation (LID), CaDDN (Reading et al., arXiv 2103.01100, section 3.2): edge i lies at
+    ``start + (end - start) i (i + 1) / (D (D + 1))``, so that bin i is ``2 (i + 1) (end - start) / (D (D + 1))`` wide.
+
+    Args:
+        num_bins: Number of bins D.
+        start: Where the first bin begins, metres.
+        end: Where the last one ends, metres.
+
+    Returns:
+        ``(D + 1,)`` metres, from ``start`` to ``end``.
+
+    Raises:
+        ValueError: If there is no bin, or not ``0 < start < end``.
+    """
+    if num_bins < 1 or not 0 < start < end:
+        raise ValueError('Expected num_bins >= 1 and depths 0 < start < end in metres, '
+                         f'got num_bins={num_bins}, start={start}, end={end}.')
+    index = torch.arange(num_bins + 1, dtype=dtype, device=device)
+    return start + (end - start) / (num_bins * (num_bins + 1)) * index * (index + 1)
+
+
+def frustum_points(
+    pixels: Tensor,  # (P, 2) edge coordinates, the same for all cameras
+    depths: Tensor,  # (D,) metres along the optical axis, the same for all pixels
+    lidar2img: Tensor,  # (*B, N, 4, 4)
+) -> Tensor:
+    """Every pixel at every depth: ``(*B, N, P, D, 3)`` in the LiDAR frame, metres.
+
+    What :func:`unproject` gives, cheaper where pixels share their depths: a pixel's points lie on one line, so only
+    its direction is multiplied with the matrix.
+
+    Raises:
+        ValueError: If a matrix is singular or shapes are not as above.
+    """
+    _check_matrices(lidar2img, 'lidar2img')
+    if pixels.ndim != 2 or pixels.shape[-1] != 2 or depths.ndim != 1:
+        raise ValueError('Expected pixels (P, 2) and depths (D,), got shapes '
+                         f'{tuple(pixels.shape)} and {tuple(depths.shape)}.')
+    img2lidar = invert(lidar2img, 'lidar2img')
+    homogeneous = torch.cat((pixels, torch.ones_like(pixels[:, :1])), -1)
+    a_metre_further = homogeneous @ img2lidar[..., :3, :3].swapaxes(-1, -2)  # (*B, N, P, 3)
+    origin = img2lidar[..., None, None, :3, 3]  # (*B, N, 1, 1, 3), at depth 0
+    return origin + depths[:, None] * a_metre_further[..., None, :]
+
+
 def cell_centers(
     height: int,
     width: int,
