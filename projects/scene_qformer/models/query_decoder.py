@@ -1,18 +1,13 @@
 """The decoder: scene queries look at each other and at the image memory, layer by layer."""
 from __future__ import annotations
 
-import torch
 from mmcv.cnn.bricks.transformer import FFN
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from ..geometry import from_ray_frame
-from .positional_encoding import sine_embedding
-
-# A refinement of 1 moves a point by this fraction of the range, some metres: steps of Adam then stay well below one.
-REFINEMENT_UNIT = 0.02
+from .camera_reference_points import CameraReferencePoints, wants_camera_points
+from .reference_point_layers import ReferencePointLayers
 
 GLOBAL_ATTENTION = dict(type='GlobalAttention', num_heads=8, attn_drop=0.1, proj_drop=0.1)
 
@@ -47,16 +42,16 @@ class SceneDecoderLayer(BaseModule):
 
 
 @MODELS.register_module()
-class SceneQueryDecoder(BaseModule):
-    """A stack of :class:`SceneDecoderLayer`.
+class SceneQueryDecoder(ReferencePointLayers):
+    """A stack of :class:`SceneDecoderLayer`; how queries know and move their points is :class:`ReferencePointLayers`.
 
-    The cross-attention is called with mmcv's keyword set, so that mmcv's own ``MultiheadAttention`` works unmodified by
-    changing ``cross_attn_cfg['type']``. Each (camera, level) pair is one "level", camera-major. (mmcv's
-    ``MultiScaleDeformableAttention`` wants 2D reference points a level, which these queries do not have.)
+    The cross-attention is called with mmcv's keyword set, so that mmcv's own ``MultiheadAttention`` and
+    ``MultiScaleDeformableAttention`` work unmodified by changing ``cross_attn_cfg``. Each (camera, level) pair is one
+    "level", camera-major. (mmcv registers its classes at mmengine's root: they are named without a scope, or by their
+    path, ``mmcv.ops.MultiScaleDeformableAttention``.)
 
-    Queries are told their place by a two-layer MLP on the sine embedding of their reference point (PETR, Liu et al.,
-    arXiv 2203.05625, section 3.4). With ``refine_reference_points`` each layer moves the points, as in Deformable DETR
-    (arXiv 2010.04159, appendix A.4): the next layer looks from where the last one believes the object to be.
+    mmcv's deformable class wants 2D reference points a level. Where it is chosen, with ``num_levels`` of cameras x
+    feature levels, the decoder adds :class:`CameraReferencePoints`; boxes stay relative to the 3D points.
 
     Args:
         num_layers: Number of layers.
@@ -66,6 +61,8 @@ class SceneQueryDecoder(BaseModule):
         feedforward_channels: Hidden channels of the feed-forward network.
         ffn_drop: Dropout of the feed-forward network.
         refine_reference_points: Let every layer move the reference points.
+        radial_positions: Tell the queries the distance and height of their points, but not the direction.
+        num_cameras: Cameras of the rig; read only where the cross-attention wants 2D points a camera.
         with_cp: Recompute each layer in the backward pass instead of keeping its activations.
     """
 
@@ -77,32 +74,16 @@ class SceneQueryDecoder(BaseModule):
                  feedforward_channels: int = 2048,
                  ffn_drop: float = 0.1,
                  refine_reference_points: bool = False,
+                 radial_positions: bool = False,
+                 num_cameras: int = 6,
                  with_cp: bool = False,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
-        if embed_dims % 4:
-            raise ValueError('SceneQueryDecoder needs embed_dims divisible by 4 (half of it in sine and cosine for '
-                             f'each axis), got {embed_dims}.')
-        self.embed_dims = embed_dims
-        self.with_cp = with_cp
-        self.layers = nn.ModuleList(
-            SceneDecoderLayer(embed_dims, self_attn_cfg, cross_attn_cfg, feedforward_channels, ffn_drop)
-            for _ in range(num_layers))
-        self.position_mlp = nn.Sequential(
-            nn.Linear(3 * (embed_dims // 2), embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims))
-        self.refinements = nn.ModuleList(
-            nn.Linear(embed_dims, 3) for _ in range(num_layers)) if refine_reference_points else None
-
-    def init_weights(self) -> None:
-        super().init_weights()
-        # Attention modules initialise themselves.
-        for module in (self.position_mlp, *(layer.ffn for layer in self.layers)):
-            for parameter in module.parameters():
-                if parameter.dim() > 1:
-                    nn.init.xavier_uniform_(parameter)
-        for refinement in self.refinements or ():
-            nn.init.zeros_(refinement.weight)
-            nn.init.zeros_(refinement.bias)
+        layers = (SceneDecoderLayer(embed_dims, self_attn_cfg, cross_attn_cfg, feedforward_channels, ffn_drop)
+                  for _ in range(num_layers))
+        super().__init__(layers, embed_dims, refine_reference_points, radial_positions, with_cp, init_cfg)
+        cross_attn = self.layers[0].cross_attn
+        self.camera_points = CameraReferencePoints(
+            embed_dims, num_cameras, cross_attn.num_levels) if wants_camera_points(cross_attn) else None
 
     def forward(self,
                 query: Tensor,
@@ -110,8 +91,8 @@ class SceneQueryDecoder(BaseModule):
                 key: Tensor,
                 value: Tensor,
                 key_pos: Tensor,
-                spatial_shapes: Tensor,
-                level_start_index: Tensor,
+                spatial_shapes: Tensor | None = None,
+                level_start_index: Tensor | None = None,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
                 cameras: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -123,7 +104,7 @@ class SceneQueryDecoder(BaseModule):
             key: ``(B, K, C)`` image features, K = sum over cameras and levels of Hl*Wl (2646 by default).
             value: ``(B, K, C)``, the memory: features with their position code added.
             key_pos: ``(B, K, C)``, the position code; ``key + key_pos == value``.
-            spatial_shapes: ``(N*L, 2)`` int64, (Hl, Wl) of each camera and level.
+            spatial_shapes: ``(N*L, 2)`` int64, (Hl, Wl) of each camera and level; deformable attention needs them.
             level_start_index: ``(N*L,)`` int64, where each of them starts among the K.
             key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other.
@@ -132,6 +113,9 @@ class SceneQueryDecoder(BaseModule):
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, the reference
             points to which that layer's boxes are relative.
+
+        Raises:
+            ValueError: If the memory's levels are not those that deformable attention was built for.
         """
         memory = dict(
             key=key,
@@ -141,29 +125,11 @@ class SceneQueryDecoder(BaseModule):
             level_start_index=level_start_index,
             key_padding_mask=key_padding_mask,
             cameras=cameras or {})
-        query_pos = self._encode_position(reference_points, query.dtype)
-        states, points = [], []
-        for index, layer in enumerate(self.layers):
-            arguments = (query, query_pos, reference_points, attn_mask, memory)
-            if self.with_cp and torch.is_grad_enabled():
-                query = checkpoint(layer, *arguments, use_reentrant=False)
-            else:
-                query = layer(*arguments)
-            states.append(query)
-            if self.refinements is not None:
-                step = self.refinements[index](query).float()
-                # Along and across the ray to the point, so that a step depends on what is seen, not on where; the
-                # range lies around the vehicle, so the rays start in its middle.
-                step = torch.cat((from_ray_frame(step[..., :2], reference_points[..., :2] - 0.5), step[..., 2:]), -1)
-                refined = (reference_points.float() + REFINEMENT_UNIT * step).clamp(0, 1)
-                points.append(refined)
-                # Each layer learns its own step; gradients through all of them would not settle.
-                reference_points = refined.detach()
-                query_pos = self._encode_position(reference_points, query.dtype)
-            else:
-                points.append(reference_points)
-        return torch.stack(states), torch.stack(points)
+        if self.camera_points is not None:
+            self.camera_points.check_levels(spatial_shapes)
 
-    def _encode_position(self, reference_points: Tensor, dtype: torch.dtype) -> Tensor:
-        """``(B, Q, 3)`` to ``(B, Q, C)``."""
-        return self.position_mlp(sine_embedding(reference_points, self.embed_dims // 2).to(dtype))
+        def step(layer: nn.Module, query: Tensor, query_pos: Tensor, reference_points: Tensor) -> Tensor:
+            seen_from = reference_points if self.camera_points is None else self.camera_points(query_pos)
+            return self.call_layer(layer, query, query_pos, seen_from, attn_mask, memory)
+
+        return self.run_layers(query, reference_points, step)
