@@ -31,7 +31,7 @@ def test_targets_by_hand(head):
 
 
 def test_two_spots_do_not_add_up(head):
-    near = sample([[10., 0, -1, 20, 20, 20, 0, 0, 0], [10., 4, -1, 20, 20, 20, 0, 0, 0]], [1, 1])
+    near = sample([[10., 0, -10, 20, 20, 20, 0, 0, 0], [10., 4, -10, 20, 20, 20, 0, 0, 0]], [1, 1])
     heatmap = head.targets(head(features(), cameras()), cameras(), [near]).heatmap
     assert heatmap[0, 0, 1, 2, 2:4].tolist() == [1., 1.]
 
