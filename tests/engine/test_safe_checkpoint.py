@@ -1,6 +1,7 @@
 import os
 
 import pytest
+import safetensors.torch
 import torch
 from mmengine.logging import MessageHub
 from mmengine.runner.checkpoint import CheckpointLoader, load_checkpoint
@@ -95,3 +96,19 @@ def test_missing_file():
 def test_nothing_is_downloaded(url):
     with pytest.raises(ValueError, match='nothing is downloaded unasked'):
         CheckpointLoader.load_checkpoint(url)
+
+
+def test_safetensors_file(tmp_path):
+    safetensors.torch.save_file(dict(weight=torch.arange(3.)), tmp_path / 'weights.safetensors')
+    layer = torch.nn.Linear(3, 1, bias=False)
+    layer.weight.data.zero_()
+    assert CheckpointLoader.load_checkpoint(str(tmp_path / 'weights.safetensors'))['weight'].tolist() == [0., 1., 2.]
+    safetensors.torch.save_file(dict(weight=torch.arange(3.)[None]), tmp_path / 'layer.safetensors')
+    load_checkpoint(layer, str(tmp_path / 'layer.safetensors'), map_location='cpu')
+    assert layer.weight.tolist() == [[0., 1., 2.]]
+
+
+def test_damaged_safetensors_file(tmp_path):
+    (tmp_path / 'weights.safetensors').write_bytes(b'no such format')
+    with pytest.raises(ValueError, match='weights.safetensors cannot be read as a checkpoint'):
+        load_from_safe_file(str(tmp_path / 'weights.safetensors'))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -45,11 +46,12 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     """Load a checkpoint file.
 
     Args:
-        filename: Path of the file.
+        filename: Path of the file; one that ends in ``.safetensors`` is read as such.
         map_location: As in ``torch.load``.
 
     Returns:
-        The checkpoint; ``meta['config']``, which mmengine would evaluate, is found under ``meta['config_text']``.
+        The checkpoint; ``meta['config']``, which mmengine would evaluate, is found under ``meta['config_text']``. Of a
+        ``.safetensors`` file, the tensors by name.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -59,6 +61,8 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}. Expected a file written by training, or weights that '
                                 'you downloaded; check the path.')
+    if path.suffix == '.safetensors':
+        return _load_safetensors(path, map_location)
     try:
         with torch.serialization.safe_globals(allowed_globals()):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
@@ -73,6 +77,13 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
         checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
     return checkpoint
+
+
+def _load_safetensors(path: Path, map_location: Any) -> dict:
+    try:
+        return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
+    except safetensors.SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
 
 
 def _names_code(error: Exception) -> bool:

@@ -1,5 +1,7 @@
 """The parts of the network and their wiring."""
 from .attention import GlobalAttention
+from .blip2_decoder import Blip2QueryDecoder
+from .blip2_weights import load_blip2_weights
 from .finite_losses import NonFiniteLossError
 from .heads import BBox3DL1Cost, ImageCenterHead, NMSFreeBBoxCoder, SceneDetectionHead
 from .joint_scene_encoder import JointSceneEncoder
@@ -22,10 +24,10 @@ from .surround_deformable_attention import SurroundDeformableAttention
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 
 __all__ = [
-    'AdaptiveSceneQueries', 'BBox3DL1Cost', 'CameraGridQueries', 'CameraIDEncoding', 'DepthBinEncoding',
-    'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead', 'JointSceneEncoder',
-    'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NonFiniteLossError', 'ProposalQueries', 'QueryDenoising',
-    'QuerySet', 'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead', 'SceneQFormer', 'SceneQueries',
-    'SceneQueryDecoder', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding',
-    'SurroundDeformableAttention'
+    'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',
+    'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead',
+    'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NonFiniteLossError',
+    'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead',
+    'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
+    'SumEncoding', 'SurroundDeformableAttention', 'load_blip2_weights'
 ]
