@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmcv.cnn.bricks.transformer import MultiheadAttention
 
 from scene_qformer.models import SceneQueryDecoder
 from scene_qformer.models.positional_encoding import sine_embedding
@@ -53,6 +54,20 @@ def test_mmcv_attention_works_unmodified_and_agrees():
     ours, theirs = build().eval(), build('MultiheadAttention').eval()
     theirs.load_state_dict(ours.state_dict())
     assert torch.allclose(ours(**inputs())[0], theirs(**inputs())[0], atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['MultiheadAttention', 'mmcv.cnn.bricks.transformer.MultiheadAttention'])
+def test_mmcv_attention_agrees_under_masks(name):
+    """In the self-attention among queries and towards the memory."""
+    ours, theirs = build().eval(), build(name).eval()
+    theirs.load_state_dict(ours.state_dict())
+    assert type(theirs.layers[0].cross_attn) is MultiheadAttention
+    attn_mask = torch.ones(7, 7).triu(1).bool()
+    padding = torch.zeros(2, 30, dtype=torch.bool)
+    padding[0, 11:] = True
+    masks = dict(attn_mask=attn_mask, key_padding_mask=padding)
+    assert torch.allclose(ours(**inputs(), **masks)[0], theirs(**inputs(), **masks)[0], atol=1e-5)
+    assert not torch.allclose(ours(**inputs(), **masks)[0], ours(**inputs())[0], atol=1e-2)
 
 
 def test_recomputing_activations_changes_nothing():
@@ -130,6 +145,16 @@ def test_each_layer_learns_its_own_step():
     with_gradient = [refinement.bias.grad is not None and bool(refinement.bias.grad.abs().sum())
                      for refinement in decoder.refinements]
     assert with_gradient == [False, True, False]
+
+
+def test_radial_positions_do_not_tell_the_direction():
+    decoder = build(radial_positions=True)
+    points = torch.tensor([[[0.9, 0.5, 0.3], [0.5, 0.1, 0.3], [0.8, 0.2, 0.3], [0.9, 0.5, 0.4]]])
+    east, south, nearer, higher = decoder.encode_position(points, torch.float32)[0]
+    assert torch.allclose(east, south, atol=1e-6)
+    assert not torch.allclose(east, higher, atol=1e-4)
+    radius = torch.tensor([(0.3**2 + 0.3**2)**0.5 / 0.5**0.5, 0.3])  # of the way from the middle to a corner
+    assert torch.allclose(nearer, decoder.position_mlp(sine_embedding(radius, 6)), atol=1e-6)
 
 
 def test_width_that_cannot_hold_the_position_code_is_refused():

@@ -92,7 +92,12 @@ def bilinear(cells, row, column):
     return total
 
 
-def test_equals_the_loops_forward_and_backward(attention):
+@pytest.mark.parametrize('reach', [1, 4])
+def test_equals_the_loops_forward_and_backward(attention, reach):
+    """Two levels; with the longer reach, most points lie outside of the images, some with a corner inside."""
+    with torch.no_grad():
+        attention.sampling_offsets.bias.mul_(reach)
+        attention.sampling_offsets.weight.mul_(reach)
     results = []
     for function in (attention, lambda **kwargs: loop_twin(attention, **kwargs)):
         attention.zero_grad()
@@ -107,6 +112,7 @@ def test_equals_the_loops_forward_and_backward(attention):
     visible = attention.project_reference_points(inputs()['reference_points'], inputs()['cameras']['lidar2img'],
                                                  IMAGE_SIZE)[1].sum(1)
     assert {0, 1, 2} <= set(visible.flatten().tolist())  # the case is a real one: unseen, seen once, seen twice
+    assert 0.02 < results[0][2].ne(0).float().mean() < 0.9  # some cells are looked at, some are not
 
 
 def test_no_camera_sees_anything(attention):
@@ -152,8 +158,10 @@ def test_says_what_it_needs(attention):
     data = inputs()
     with pytest.raises(ValueError, match='needs lidar2img.*PackSceneInputs'):
         attention(**{**data, 'cameras': dict(image_size=IMAGE_SIZE)})
-    with pytest.raises(ValueError, match='num_levels=2 of each of 3 cameras, but the memory has 3'):
+    with pytest.raises(ValueError, match='num_levels=2 of each of 3 cameras, but the memory has 3.*set num_levels'):
         attention(**{**data, 'spatial_shapes': data['spatial_shapes'][:3]})
+    with pytest.raises(ValueError, match=r'needs spatial_shapes.*got None.*flatten_memory'):
+        attention(**{**data, 'spatial_shapes': None})
 
 
 def test_projects_precisely_in_mixed_precision(attention):

@@ -81,8 +81,8 @@ class SurroundDeformableAttention(BaseModule):
                 query: Tensor,
                 value: Tensor,
                 reference_points: Tensor,
-                spatial_shapes: Tensor,
-                level_start_index: Tensor,
+                spatial_shapes: Tensor | None,
+                level_start_index: Tensor | None,
                 cameras: dict[str, Tensor],
                 identity: Tensor | None = None,
                 query_pos: Tensor | None = None,
@@ -106,17 +106,22 @@ class SurroundDeformableAttention(BaseModule):
             ``(B, Q, C)``.
 
         Raises:
-            ValueError: If there are no camera matrices, or the number of levels is another.
+            ValueError: If there are no camera matrices or spatial shapes, or the number of levels is another.
         """
         if 'lidar2img' not in cameras:
             raise ValueError('SurroundDeformableAttention projects 3D points and needs lidar2img (B, N, 4, 4) in the '
                              'metas of the data samples, but there is none. Use PackSceneInputs in the pipeline, and '
                              'call the model with data_samples.')
+        if spatial_shapes is None or level_start_index is None:
+            raise ValueError('SurroundDeformableAttention needs spatial_shapes (N*L, 2) and level_start_index (N*L,), '
+                             'but got None. SceneQFormer gives them; if you call the decoder yourself, give it all '
+                             'that flatten_memory(img_feats, encodings) returns.')
         lidar2img = cameras['lidar2img']
         num_cameras = lidar2img.shape[1]
         if len(spatial_shapes) != num_cameras * self.num_levels:
             raise ValueError(f'SurroundDeformableAttention was built for num_levels={self.num_levels} of each of '
-                             f'{num_cameras} cameras, but the memory has {len(spatial_shapes)} levels in all.')
+                             f'{num_cameras} cameras, but the memory has {len(spatial_shapes)} levels in all: set '
+                             'num_levels in cross_attn_cfg to the number of levels that the neck gives.')
         identity = query if identity is None else identity
         query = query if query_pos is None else query + query_pos
         locations, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'])
