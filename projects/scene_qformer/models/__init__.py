@@ -1,5 +1,6 @@
 """The parts of the network and their wiring."""
 from .attention import GlobalAttention
+from .attention_maps import attention_weights, record_attention
 from .blip2_decoder import Blip2QueryDecoder
 from .blip2_weights import load_blip2_weights
 from .finite_losses import NonFiniteLossError
@@ -29,5 +30,5 @@ __all__ = [
     'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NonFiniteLossError',
     'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead',
     'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
-    'SumEncoding', 'SurroundDeformableAttention', 'load_blip2_weights'
+    'SumEncoding', 'SurroundDeformableAttention', 'attention_weights', 'load_blip2_weights', 'record_attention'
 ]
