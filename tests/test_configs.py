@@ -71,7 +71,8 @@ def test_every_config_gives_losses_and_boxes(path):
         results = model.eval()(inputs, data_samples(2), mode='predict')
         tokens = model(inputs, data_samples(2), mode='tensor')
     assert all(len(result.pred_instances_3d) > 0 for result in results)
-    assert tokens.shape == (2, model.scene_queries.num_queries, model.projector.out_channels)
+    num_tokens = getattr(model.scene_queries, 'num_tokens', model.scene_queries.num_queries)
+    assert tokens.shape == (2, num_tokens, model.projector.out_channels)
 
 
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)

@@ -32,6 +32,16 @@ def test_mask_as_drawn_in_the_docstring():
     assert mask[:3, :3].any().item() is False and mask[:3, 3:6].all() and mask[6, :6].all()
 
 
+def test_mask_of_a_group_as_drawn_in_the_docstring():
+    """The head's query is q1, which is blind to q0."""
+    x, o = True, False
+    denoising = QueryDenoising(embed_dims=5, num_groups=2)([torch.zeros(1, 3)])
+    mask = denoising.attention_mask(2, torch.tensor([[o, o], [x, o]]), slice(1, 2))
+    assert mask.tolist() == [[o, x, x, o], [x, o, x, o], [x, x, o, o], [x, x, x, o]]
+    everything = denoising.attention_mask(2, torch.tensor([[o, o], [x, o]]))  # the head has both queries
+    assert everything[:2, 2:].any().item() is False
+
+
 def test_no_objects_at_all():
     denoising = build()([torch.zeros(0, 3), torch.zeros(0, 3)])
     assert not denoising.attention_mask(4).any()

@@ -18,7 +18,8 @@ class DenoisingQueries(NamedTuple):
     object_index: Tensor  # (B, D) int64, the object that each query stands for; -1 where there is none (padding)
     num_groups: int
 
-    def attention_mask(self, num_queries: int, among_queries: Tensor | None = None) -> Tensor:
+    def attention_mask(self, num_queries: int, among_queries: Tensor | None = None,
+                       stand_for: slice = slice(None)) -> Tensor:
         """Who must not see whom among D denoising and then Q = ``num_queries`` learned queries.
 
         With two groups of one object and two learned queries, x is forbidden::
@@ -29,9 +30,19 @@ class DenoisingQueries(NamedTuple):
               q0  x  x  .  .      learned queries see only each other: they could copy the answers
               q1  x  x  .  .
 
+        Denoising queries stand for the learned queries of the head that they train, and see only what those see. If
+        these are q1 alone, and q1 is blind to q0::
+
+                  g0 g1 q0 q1
+              g0  .  x  x  .
+              g1  x  .  x  .
+              q0  x  x  .  .
+              q1  x  x  x  .
+
         Args:
             num_queries: Q.
             among_queries: ``(Q, Q)`` bool, True where learned queries must not see each other.
+            stand_for: The learned queries of the head; all by default.
 
         Returns:
             ``(D + Q, D + Q)`` bool, True where forbidden.
@@ -44,6 +55,8 @@ class DenoisingQueries(NamedTuple):
         mask[:num_denoising, num_denoising:] = False
         if among_queries is not None:
             mask[num_denoising:, num_denoising:] |= among_queries
+            # Whatever one of the head's queries sees, a denoising query may see too.
+            mask[:num_denoising, num_denoising:] = among_queries[stand_for].all(dim=0)
         return mask
 
 

@@ -38,6 +38,9 @@ class SceneQFormer(Base3DDetector):
           -> projector              scene_tokens (B, Q, D)
           -> bbox_head              pred_instances_3d
 
+    Where the queries are in groups, the head takes part in its ``query_group``, and the groups that are tokens go
+    through the projector; see :class:`GroupedSceneQueries`.
+
     Args:
         backbone: Image backbone, e.g. ``mmdet.ResNet``.
         neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
@@ -111,14 +114,15 @@ class SceneQFormer(Base3DDetector):
         Args:
             imgs: ``(B, N, 3, H, W)``, normalised.
             batch_input_metas: B dicts with the camera matrices, or None where there are none.
-            denoising: D queries to put before the others; the results then hold D + Q.
+            denoising: D queries to put before the others, for ``bbox_head``; the results then hold D + Q.
         """
         img_feats = self.extract_feat(imgs)
         cameras = stack_cameras(batch_input_metas, imgs)
         query_set = self.scene_queries(img_feats, cameras)
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         if denoising is not None:
-            attn_mask = denoising.attention_mask(query.shape[1], attn_mask)
+            detecting = query_set.group(self._require_head('loss').query_group)
+            attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
         queries, reference_points = self.decoder(
@@ -137,10 +141,11 @@ class SceneQFormer(Base3DDetector):
             data_samples: Carry the camera matrices; needed only by parts that use them.
 
         Returns:
-            Scene tokens ``(B, Q, D)``.
+            Scene tokens ``(B, Q, D)``; of the groups that become tokens, where there are groups.
         """
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
-        query = self.decode_queries(imgs, _metas(data_samples)).queries[-1]
+        decoded = self.decode_queries(imgs, _metas(data_samples))
+        query = decoded.query_set.tokens(decoded.queries[-1])
         return query if self.projector is None else self.projector(query)
 
     def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
@@ -161,7 +166,8 @@ class SceneQFormer(Base3DDetector):
             losses.update(head.denoising_loss(queries[:, :, :num_denoising], reference_points[:, :, :num_denoising],
                                               denoising.object_index, data_samples))
             queries, reference_points = queries[:, :, num_denoising:], reference_points[:, :, num_denoising:]
-        losses.update(head.loss(queries, reference_points, data_samples))
+        group = query_set.group(head.query_group)
+        losses.update(head.loss(queries[:, :, group], reference_points[:, :, group], data_samples))
         check_finite_losses(losses, data_samples)
         return losses
 
@@ -170,8 +176,9 @@ class SceneQFormer(Base3DDetector):
         head = self._require_head('predict')
         metas = _metas(data_samples)
         decoded = self.decode_queries(inputs['imgs'], metas)
+        group = decoded.query_set.group(head.query_group)
         return self.add_pred_to_datasample(
-            data_samples, head.predict(decoded.queries, decoded.reference_points, metas))
+            data_samples, head.predict(decoded.queries[:, :, group], decoded.reference_points[:, :, group], metas))
 
     def _require_head(self, mode: str):
         if self.bbox_head is None:

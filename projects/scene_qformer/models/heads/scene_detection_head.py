@@ -37,6 +37,7 @@ class SceneDetectionHead(BaseModule):
             reference point instead of along x and y. What they predict then depends on what a camera shows and not on
             where it looks, which needs far fewer frames to learn.
         sync_cls_avg_factor: Average the number of objects over processes.
+        query_group: Name of the group of scene queries that detect; the detector hands this head no others. None: all.
     """
 
     def __init__(self,
@@ -50,8 +51,10 @@ class SceneDetectionHead(BaseModule):
                  code_weights: Sequence[float] = CODE_WEIGHTS,
                  ray_aligned: bool = False,
                  sync_cls_avg_factor: bool = True,
+                 query_group: str | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        self.query_group = query_group
         self.num_classes = num_classes
         self.ray_aligned = ray_aligned
         self.sync_cls_avg_factor = sync_cls_avg_factor
