@@ -39,20 +39,21 @@ def rates(path):
 
 
 def looking_around(num_cameras):
-    """lidar2img of a ring of cameras at the origin."""
-    matrices = []
+    """Camera matrices, as PackSceneInputs names them, of a ring of cameras at the origin."""
+    cam2img = np.array([[40., 0, 32, 0], [0, 40, 24, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    lidar2cam = []
     for yaw in np.arange(num_cameras) * 2 * np.pi / num_cameras:
         sine, cosine = np.sin(yaw), np.cos(yaw)
-        lidar2cam = np.array([[sine, -cosine, 0, 0], [0, 0, -1, 0], [cosine, sine, 0, 0], [0, 0, 0, 1]])
-        matrices.append(np.array([[40., 0, 32, 0], [0, 40, 24, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ lidar2cam)
-    return np.stack(matrices)
+        lidar2cam.append(np.array([[sine, -cosine, 0, 0], [0, 0, -1, 0], [cosine, sine, 0, 0], [0, 0, 0, 1]]))
+    return dict(cam2img=np.stack([cam2img] * num_cameras), lidar2cam=np.stack(lidar2cam),
+                lidar2img=cam2img @ np.stack(lidar2cam))
 
 
 def data_samples(batch_size):
     boxes = torch.rand(3, 9) * 4 + 0.5
     return [
         Det3DDataSample(
-            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes, lidar2img=looking_around(6)),
+            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes, **looking_around(6)),
             gt_instances_3d=InstanceData(
                 bboxes_3d=LiDARInstance3DBoxes(boxes, box_dim=9), labels_3d=torch.tensor([0, 4, 9])))
         for index in range(batch_size)

@@ -111,6 +111,41 @@ def test_project_refuses_wrong_shapes():
         geometry.unproject(np.zeros((1, 4, 2)), np.zeros((1, 3)), np.eye(4)[None])
 
 
+def test_linear_increasing_depths_by_hand():
+    # (13 - 1) / (3 * 4) = 1, so edge i lies at 1 + i (i + 1); widths 2, 4, 6
+    assert geometry.linear_increasing_depths(3, 1., 13.).tolist() == [1, 3, 7, 13]
+    # PETR's 64 bins: 60.2 / (64 * 65) = 0.0144712
+    depths = geometry.linear_increasing_depths(64, 1., 61.2, dtype=torch.float64)
+    assert len(depths) == 65
+    np.testing.assert_allclose(depths[[0, 1, 2, 63, 64]],
+                               [1, 1 + 2 * 60.2 / 4160, 1 + 6 * 60.2 / 4160, 1 + 63 * 64 * 60.2 / 4160, 61.2])
+
+
+@pytest.mark.parametrize('arguments', [(0, 1., 13.), (3, 0., 13.), (3, 13., 13.), (3, 1., float('nan'))])
+def test_linear_increasing_depths_refuses_what_is_no_range(arguments):
+    with pytest.raises(ValueError, match='Expected num_bins >= 1 and depths 0 < start < end in metres, got num_bins='):
+        geometry.linear_increasing_depths(*arguments)
+
+
+def test_frustum_points_are_what_unproject_gives():
+    rng = np.random.default_rng(3)
+    lidar2cam, cam2img = random_cameras(rng, 2, 3)
+    lidar2img = torch.from_numpy(cam2img @ lidar2cam)
+    pixels, depths = torch.from_numpy(rng.uniform(0, 60, (5, 2))), torch.tensor([1.0, 7.0], dtype=torch.float64)
+    points = geometry.frustum_points(pixels, depths, lidar2img)
+    assert points.shape == (2, 3, 5, 2, 3)
+    for index, depth in enumerate(depths):
+        expected = geometry.unproject(pixels.expand(2, 3, 5, 2), depth.expand(2, 3, 5), lidar2img)
+        torch.testing.assert_close(points[..., index, :], expected)
+
+
+def test_frustum_points_refuses_wrong_shapes():
+    with pytest.raises(ValueError, match=r'Expected pixels \(P, 2\) and depths \(D,\), got shapes \(5, 3\) and \(2,\)'):
+        geometry.frustum_points(torch.zeros(5, 3), torch.ones(2), torch.eye(4)[None])
+    with pytest.raises(ValueError, match=r'Expected lidar2img \(..., N, 4, 4\), got shape \(4, 4\)'):
+        geometry.frustum_points(torch.zeros(5, 2), torch.ones(2), torch.eye(4))
+
+
 def test_cell_centers_by_hand():
     centers = geometry.cell_centers(2, 3, 16)
     assert centers.shape == (2, 3, 2)

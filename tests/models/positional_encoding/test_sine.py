@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from scene_qformer.models import CameraIDEncoding, Sine2DEncoding, SumEncoding
+from scene_qformer.models import Sine2DEncoding
 from scene_qformer.models.positional_encoding import sine_embedding
 
 FEATS = [torch.zeros(2, 3, 8, 5, 7), torch.zeros(2, 3, 8, 3, 4)]
@@ -25,27 +25,6 @@ def test_sine_2d_encodes_cell_centres():
     # first half the row, second half the column; feature 0 is sin(2 pi (i + 0.5) / H)
     assert encoding[0][0, 0, 0, row, column].item() == pytest.approx(math.sin(2 * math.pi * 3.5 / 5), abs=1e-5)
     assert encoding[0][0, 0, 4, row, column].item() == pytest.approx(math.sin(2 * math.pi * 2.5 / 7), abs=1e-5)
-
-
-def test_camera_id_differs_by_camera_and_not_by_place():
-    encoding = CameraIDEncoding(embed_dims=8, num_cameras=3)
-    level = encoding(FEATS, {})[1].expand_as(FEATS[1])
-    for camera in range(3):
-        assert torch.equal(level[1, camera, :, 2, 3], encoding.camera_embedding.weight[camera])
-
-
-def test_camera_id_takes_fewer_cameras_and_refuses_more():
-    assert CameraIDEncoding(8, num_cameras=5)(FEATS, {})[0].shape == (1, 3, 8, 1, 1)
-    with pytest.raises(ValueError, match='knows 2 cameras, but 3 images.*num_cameras=3'):
-        CameraIDEncoding(8, num_cameras=2)(FEATS, {})
-
-
-def test_sum_is_the_sum():
-    encoding = SumEncoding([dict(type='Sine2DEncoding', embed_dims=8), dict(type='CameraIDEncoding', embed_dims=8)])
-    for level, sine, camera in zip(encoding(FEATS, {}), *(part(FEATS, {}) for part in encoding.encodings)):
-        assert torch.equal(level, sine + camera)
-    with pytest.raises(ValueError, match='at least one'):
-        SumEncoding([])
 
 
 def test_width_must_allow_sine_and_cosine_of_two_axes():

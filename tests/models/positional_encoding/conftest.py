@@ -1,0 +1,1 @@
+"""Its being here lets the tests beside it import ``small_rig``."""
