@@ -55,11 +55,16 @@ def samples():
     ]
 
 
-@pytest.mark.parametrize('name', QUERIES)
-def test_trains_a_step_by_changing_one_dict(name):
+def config(name):
     cfg = Config.fromfile(DEFAULT)
     cfg.merge_from_dict(SMALL)
     cfg.merge_from_dict({'model.scene_queries': QUERIES[name]})
+    return cfg
+
+
+@pytest.mark.parametrize('name', QUERIES)
+def test_trains_a_step_by_changing_one_dict(name):
+    cfg = config(name)
     model = MODELS.build(cfg.model)
     model.init_weights()
     queries = model.scene_queries
@@ -81,3 +86,15 @@ def test_trains_a_step_by_changing_one_dict(name):
         tokens = model.eval()(inputs, samples())
         assert tokens.shape == (2, getattr(queries, 'num_tokens', queries.num_queries), 19)
         assert len(model(inputs, samples(), mode='predict')[0].pred_instances_3d) > 0
+
+
+@pytest.mark.parametrize('name', QUERIES)
+def test_half_precision(name):
+    model = MODELS.build(config(name).model)
+    model.init_weights()
+    inputs, data_samples = dict(imgs=torch.randn(2, 2, 3, 48, 64)), samples()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = model.train()(inputs, data_samples, mode='loss')
+    sum(losses.values()).backward()
+    gradients = [parameter.grad for parameter in model.scene_queries.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
