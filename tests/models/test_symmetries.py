@@ -1,4 +1,4 @@
-"""What the whole model must not depend on: the order of the cameras, the rest of the batch, how the frame is turned.
+"""What the whole model must not depend on: order of cameras, rest of the batch, denoising, how the frame is turned.
 
 A car has no camera 0, and no x axis either. Which parts respect that, by construction:
 
@@ -43,7 +43,7 @@ DECODERS = {
 }
 
 
-def build(decoder, encoding=None, ray_aligned=True):
+def build(decoder, encoding=None, ray_aligned=True, **kwargs):
     torch.manual_seed(0)
     model = SceneQFormer(
         backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, out_indices=(2, 3)),
@@ -53,7 +53,8 @@ def build(decoder, encoding=None, ray_aligned=True):
         decoder=decoder,
         projector=dict(type='MLPProjector', in_channels=DIMS, hidden_channels=13, out_channels=19),
         bbox_head=dict(type='SceneDetectionHead', num_classes=3, embed_dims=DIMS, point_cloud_range=SPACE,
-                       ray_aligned=ray_aligned))
+                       ray_aligned=ray_aligned),
+        **kwargs)
     model.init_weights()
     with torch.no_grad():
         for parameter in model.parameters():  # what starts with zeros would hide behind them
@@ -124,6 +125,19 @@ def test_batched_equals_alone(name):
         alone = tokens(model, images()[index:index + 1], rig()[index:index + 1])
         assert torch.allclose(batched[index:index + 1], alone, atol=1e-5)
     assert not torch.allclose(batched[0], batched[1], atol=1e-2)
+
+
+@pytest.mark.parametrize('name', DECODERS)
+def test_denoising_queries_leave_the_learned_ones_unchanged(name):
+    """Nor do image tokens, where they are encoded jointly, carry over what they stand for."""
+    model = build(DECODERS[name], denoising=dict(
+        type='QueryDenoising', embed_dims=DIMS, num_groups=2, point_cloud_range=SPACE))
+    denoising = model.denoising([torch.rand(3, 3) * 8, torch.rand(2, 3) * 8])
+    joined = model.decode_queries(images(), rig(), denoising)
+    alone = model.decode_queries(images(), rig())
+    assert joined.queries.shape[2] == 6 + NUM_QUERIES
+    assert torch.allclose(joined.queries[:, :, 6:], alone.queries, atol=1e-5)
+    assert torch.allclose(joined.reference_points[:, :, 6:], alone.reference_points, atol=1e-6)
 
 
 def turn(angle):
