@@ -19,11 +19,23 @@ CONFIGS = Path(__file__).parents[1] / 'configs' / 'scene_qformer'
 DEFAULT = CONFIGS / 'scene-qformer_r50_8xb4-24e_nus-336.py'
 STAGE1 = CONFIGS / 'scene-qformer_r50_stage1-frozen-backbone_8xb4-24e_nus-336.py'
 STAGE2 = CONFIGS / 'scene-qformer_r50_stage2-finetune_8xb4-24e_nus-336.py'
+# Large ones with fewer layers of the same kind, by name of the config.
+TWO_LAYERS = {'model.decoder.num_layers': 2}
+SHALLOWER = {
+    'scene-qformer_r18_8xb4-24e_nus-336': TWO_LAYERS,
+    'scene-qformer_r101_8xb4-24e_nus-336': TWO_LAYERS,
+    'scene-qformer_convnext-tiny_8xb4-24e_nus-336': TWO_LAYERS | {
+        'model.backbone.model_kwargs': dict(depths=(1, 1, 1, 1))},
+    'scene-qformer_eva02-base_8xb4-24e_nus-336': TWO_LAYERS | {'model.backbone.model_kwargs': dict(depth=2)},
+    'scene-qformer_eva-giant_frozen-backbone_8xb4-24e_nus-336': TWO_LAYERS | {
+        'model.backbone.model_kwargs': dict(depth=2)},
+}
 
 
 def model_config(path):
     """The config's model, without pretrained weights."""
     cfg = Config.fromfile(path)
+    cfg.merge_from_dict(SHALLOWER.get(path.stem, {}))
     cfg.model.backbone.init_cfg = None
     return cfg
 
@@ -100,6 +112,14 @@ def test_stage_1_trains_all_but_the_backbone():
             assert rate is None, name
         else:
             assert rate == pytest.approx(1e-4), name
+
+
+def test_rates_fall_layer_by_layer_in_eva02():
+    by_name = rates(CONFIGS / 'scene-qformer_eva02-base_8xb4-24e_nus-336.py')  # of two blocks here
+    assert by_name['backbone.model.blocks.1.attn.proj.weight'] == pytest.approx(1e-5)
+    assert by_name['backbone.model.blocks.0.attn.proj.weight'] == pytest.approx(0.8e-5)
+    assert by_name['backbone.model.patch_embed.proj.weight'] == pytest.approx(0.64e-5)
+    assert {rate for name, rate in by_name.items() if not name.startswith('backbone.')} == {1e-4}
 
 
 def test_stage_2_starts_from_stage_1():
