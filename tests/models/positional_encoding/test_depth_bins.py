@@ -14,12 +14,14 @@ THREE_BINS = dict(embed_dims=7, num_bins=3, depth_start=1., depth_end=13., hidde
 
 
 def test_one_cell_by_hand():
-    encoding = DepthBinEncoding(position_range=(0., 0, 0, 10, 8, 10), **THREE_BINS)
+    encoding = DepthBinEncoding(position_range=(-2., 2, 1, 8, 8, 6), **THREE_BINS)
     # d metres ahead the ray is d / 2 right of the axis; the camera stands at (2, 3, 5) and looks along y
     points = [[2.5, 4, 5], [3.5, 6, 5], [5.5, 10, 5]]
     torch.testing.assert_close(encoding.points(ONE_CELL, one_camera()), torch.tensor([[[points]]]))
-    # x / 10, y / 8, z / 10 = (0.25, 0.5, 0.5), (0.35, 0.75, 0.5), (0.55, 1.25: clamped to the border, 0.5)
-    numbers = [math.log(1 / 3), 0, 0, math.log(35 / 65), math.log(3), 0, math.log(55 / 45), math.log(1e5), 0]
+    # (x + 2) / 10, (y - 2) / 6, (z - 1) / 5 = (0.45, 1/3, 0.8), (0.55, 2/3, 0.8), (0.75, 4/3: clamped to 1, 0.8);
+    # the inverse sigmoid is log(x / (1 - x)), of x clamped to [1e-5, 1 - 1e-5]
+    numbers = [math.log(45 / 55), math.log(1 / 2), math.log(4), math.log(55 / 45), math.log(2), math.log(4),
+               math.log(3), math.log(1e5), math.log(4)]
     torch.testing.assert_close(
         encoding(ONE_CELL, one_camera())[0][0, 0, :, 0, 0], encoding.mlp(torch.tensor(numbers)), atol=1e-5, rtol=1e-5)
 
