@@ -120,8 +120,9 @@ def _draw_query_from_above(picture: np.ndarray, points: np.ndarray, query: int, 
 
 def _draw_lines(picture: np.ndarray, segments: np.ndarray) -> None:
     """Segments (M, 2, 2) in pixels; in place."""
-    draw_segments(picture, segments, _RIM, 4)
-    draw_segments(picture, segments, _QUERY, 2)
+    line = max(1, round(picture.shape[1] / 450))  # as in the other camera pictures
+    draw_segments(picture, segments, _RIM, line + 2)
+    draw_segments(picture, segments, _QUERY, line)
 
 
 def _draw_point(picture: np.ndarray, pixel: np.ndarray, radius: int = 8) -> None:
