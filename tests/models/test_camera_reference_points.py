@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
@@ -120,3 +122,11 @@ def test_says_what_to_set():
     without = {name: value for name, value in inputs().items() if name not in ('spatial_shapes', 'level_start_index')}
     with pytest.raises(ValueError, match=r'needs spatial_shapes.*got None.*flatten_memory'):
         build()(**without)
+
+
+def test_says_that_mmcv_lacks_cuda(monkeypatch):
+    monkeypatch.setattr('scene_qformer.models.camera_reference_points.MMCV_HAS_CUDA', False)
+    points = CameraReferencePoints(8, num_cameras=1, num_levels=1)
+    with pytest.raises(RuntimeError, match='mmcv was built without CUDA.*or use SurroundDeformableAttention'):
+        points.check_memory(SimpleNamespace(is_cuda=True), torch.tensor([[3, 5]]))
+    points.check_memory(torch.zeros(1, 15, 8), torch.tensor([[3, 5]]))

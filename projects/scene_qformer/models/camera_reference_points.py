@@ -6,6 +6,8 @@ from mmcv.ops import MultiScaleDeformableAttention
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .surround_deformable_attention import MMCV_HAS_CUDA
+
 
 def wants_camera_points(attention: nn.Module) -> bool:
     """Whether an attention module takes 2D reference points a level instead of the decoder's 3D ones.
@@ -61,15 +63,21 @@ class CameraReferencePoints(BaseModule):
             points = self.projection(query_pos.float()).sigmoid()
         return points.unflatten(-1, (self.num_cameras, 2)).repeat_interleave(self.num_levels // self.num_cameras, dim=2)
 
-    def check_levels(self, spatial_shapes: Tensor | None) -> None:
-        """Raise where the memory is not laid out as this module was built.
+    def check_memory(self, value: Tensor, spatial_shapes: Tensor | None) -> None:
+        """Raise where the attention cannot work on the memory.
 
         Args:
+            value: ``(B, K, C)``, the memory.
             spatial_shapes: ``(N*L, 2)``, (Hl, Wl) of each camera and level, camera by camera.
 
         Raises:
-            ValueError: If there are none, or they are those of another number of cameras or levels.
+            ValueError: If there are no shapes, or they are those of another number of cameras or levels.
+            RuntimeError: If the memory is on a CUDA device and mmcv was built without CUDA.
         """
+        if value.is_cuda and not MMCV_HAS_CUDA:
+            raise RuntimeError('The memory is on a CUDA device, but mmcv was built without CUDA, so its '
+                               'MultiScaleDeformableAttention works on a CPU only: build mmcv with CUDA, or use '
+                               'SurroundDeformableAttention, which works without.')
         if spatial_shapes is None:
             raise ValueError('MultiScaleDeformableAttention needs spatial_shapes (N*L, 2) and level_start_index '
                              '(N*L,), but got None. SceneQFormer gives them; if you call the decoder yourself, give '

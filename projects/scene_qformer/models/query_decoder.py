@@ -126,7 +126,7 @@ class SceneQueryDecoder(ReferencePointLayers):
             key_padding_mask=key_padding_mask,
             cameras=cameras or {})
         if self.camera_points is not None:
-            self.camera_points.check_levels(spatial_shapes)
+            self.camera_points.check_memory(value, spatial_shapes)
 
         def step(layer: nn.Module, query: Tensor, query_pos: Tensor, reference_points: Tensor) -> Tensor:
             seen_from = reference_points if self.camera_points is None else self.camera_points(query_pos)
