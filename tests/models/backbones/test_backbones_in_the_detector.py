@@ -1,5 +1,6 @@
 """Any mmdet backbone and any timm model, by changing one dict: loss, gradients in every weight, scene tokens."""
 import pytest
+import safetensors.torch
 import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
@@ -61,3 +62,19 @@ def test_backbone(backbone, in_channels):
     unread = {name for name in trained if name.startswith('layer4.')} if backbone['type'] == 'mmdet.RegNet' else set()
     assert reached == trained - unread
     assert model.eval()(imgs).shape == (2, 7, 12)
+
+
+def test_pretrained_weights_reach_the_detector(tmp_path):
+    weights = build(dict(type='TimmBackbone', name='test_vit'), [64]).backbone.model.state_dict()
+    safetensors.torch.save_file(weights, tmp_path / 'test_vit.safetensors')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'test_vit.safetensors'))
+    model = build(dict(type='TimmBackbone', name='test_vit', init_cfg=init_cfg), [64])
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.backbone.model.state_dict().items())
+
+
+def test_weights_of_another_net_are_refused(tmp_path):
+    weights = build(dict(type='TimmBackbone', name='test_convnext'), [48]).backbone.model.state_dict()
+    safetensors.torch.save_file(weights, tmp_path / 'test_convnext.safetensors')
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'test_convnext.safetensors'))
+    with pytest.raises(ValueError, match='test_convnext.safetensors does not fit VisionTransformer'):
+        build(dict(type='TimmBackbone', name='test_vit', init_cfg=init_cfg), [64])

@@ -68,6 +68,15 @@ def test_ragged_sizes(stride, out_stride):
         assert torch.allclose(feat[:, axis][inside], wanted[:, axis][inside], atol=1e-3)
 
 
+def test_places_are_exact_in_bfloat16():
+    feat = torch.zeros(1, 1, 24, 24, dtype=torch.bfloat16)
+    feat[..., 23] = 1
+    out = resample_to_stride(feat, 14, 16, (336, 336))
+    # pixel 328 lies 13/14 of the way from the centre 315 to the last, 329
+    assert out.dtype == torch.bfloat16
+    assert out[0, 0, 0, 20].item() == pytest.approx(13 / 14, abs=2e-3)
+
+
 def test_same_stride_is_left_alone():
     feat = torch.randn(2, 3, 5, 7)
     assert torch.equal(resample_to_stride(feat, 16, 16, (80, 112)), feat)

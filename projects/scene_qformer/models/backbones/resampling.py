@@ -47,5 +47,7 @@ def resample_to_stride(feat: Tensor, stride: int, out_stride: int, image_size: t
     rows, columns = ((torch.arange(length, device=feat.device) + 0.5) * (2 * out_stride / (stride * cells)) - 1
                      for length, cells in zip(out_size, feat.shape[-2:]))
     y, x = torch.meshgrid(rows, columns, indexing='ij')
-    grid = torch.stack((x, y), dim=-1).to(feat.dtype).expand(len(feat), -1, -1, -1)
-    return F.grid_sample(feat, grid, mode='bilinear', padding_mode='border', align_corners=False)
+    exact = torch.promote_types(feat.dtype, torch.float32)  # places in bfloat16 would be off by a part of a cell
+    grid = torch.stack((x, y), dim=-1).to(exact).expand(len(feat), -1, -1, -1)
+    out = F.grid_sample(feat.to(exact), grid, mode='bilinear', padding_mode='border', align_corners=False)
+    return out.to(feat.dtype)
