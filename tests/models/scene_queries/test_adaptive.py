@@ -10,7 +10,7 @@ from scene_qformer.models import AdaptiveSceneQueries
 def by_hand():
     """Two channels, one head; queries, keys and values are taken as they are."""
     queries = AdaptiveSceneQueries(num_queries=3, embed_dims=2, grid=(1, 1), num_heads=1)
-    queries.feature_norm = nn.Identity()
+    queries.query_norm = queries.feature_norm = nn.Identity()
     with torch.no_grad():
         queries.attention.attn.in_proj_weight.copy_(torch.eye(2).repeat(3, 1))
         queries.attention.attn.out_proj.weight.copy_(torch.eye(2))
@@ -39,10 +39,30 @@ def test_cells_of_the_grid_are_keys_of_their_own():
     assert torch.allclose(query[1], torch.tensor([2 + 4 * weight, 0.]), atol=1e-6)
 
 
-def build(**kwargs):
-    queries = AdaptiveSceneQueries(num_queries=5, embed_dims=6, num_heads=3, **kwargs)
+def build():
+    """As if it had trained: the output projection has left zero."""
+    queries = AdaptiveSceneQueries(num_queries=5, embed_dims=6, num_heads=3)
     queries.init_weights()
+    nn.init.xavier_uniform_(queries.attention.attn.out_proj.weight)
     return queries
+
+
+def test_starts_as_the_learned_queries():
+    queries = AdaptiveSceneQueries(num_queries=5, embed_dims=6, num_heads=3)
+    queries.init_weights()
+    query = queries([torch.randn(2, 3, 6, 5, 7)], {}).query
+    assert torch.equal(query, queries.query_embedding.weight.expand(2, 5, 6))
+    query.square().sum().backward()
+    assert queries.attention.attn.out_proj.weight.grad.any()
+
+
+def test_queries_differ_in_what_they_find():
+    """Also at first, when their embeddings are tiny."""
+    queries, feat = build(), torch.randn(1, 3, 6, 5, 7)
+    found = (queries([feat], {}).query - queries.query_embedding.weight).detach()
+    assert found.std(dim=1).mean() > 0.02
+    queries.query_norm = nn.Identity()
+    assert (queries([feat], {}).query - queries.query_embedding.weight).std(dim=1).mean() < 0.01
 
 
 def test_each_sample_has_queries_of_its_own_and_the_order_of_cameras_does_not_matter():

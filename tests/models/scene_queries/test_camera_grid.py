@@ -50,7 +50,7 @@ def test_content_is_the_pooled_feature_and_the_cell():
         queries.cell_embedding.weight.copy_(torch.tensor([[0.5], [0.25]]).expand(2, 8))
     feat = torch.zeros(1, 2, 8, 1, 4)
     feat[0, 1, :, 0] = torch.tensor([1., 3., 5., 9.])
-    query = queries([feat], cameras()).query
+    query = queries([feat, torch.full((1, 2, 8, 1, 2), 9.)], cameras()).query  # of two levels, the finest
     assert query[0, :, 3].tolist() == [0.5, 0.25, 4.5, 14.25]
 
 

@@ -17,12 +17,14 @@ class AdaptiveSceneQueries(SceneQueries):
     Every camera's features are pooled to a coarse grid; each learned query attends to the cells of all cameras, and
     what it finds is added to it::
 
-        content = embedding + attention(embedding, pooled cells)
+        content = embedding + attention(LayerNorm(embedding), LayerNorm(pooled cells))
 
     The first decoder layer then asks for what this scene has, not for what scenes have on average. (That queries
     computed from pooled image features help was shown with convex combinations of learned queries: Cui et al., arXiv
-    2307.12239. Attention gives each query its own combination, of features.) Reference points are
-    learned, as in :class:`SceneQueries`. Cells carry no position, so the order of the cameras does not matter.
+    2307.12239. Attention gives each query its own combination, of features.) The attention's output projection starts
+    at zero, so that training begins with the learned queries: what all of them found at first would be nearly the same,
+    and thirty times as large as what sets them apart. Reference points are learned, as in :class:`SceneQueries`. Cells
+    carry no position, so the order of the cameras does not matter.
 
     Args:
         num_queries: Number Q of queries.
@@ -40,8 +42,13 @@ class AdaptiveSceneQueries(SceneQueries):
                  num_heads: int = 8) -> None:
         super().__init__(num_queries, embed_dims, concentration)
         self.grid = (grid[0], grid[1])
+        self.query_norm = nn.LayerNorm(embed_dims)  # embeddings start so small that all would attend alike
         self.feature_norm = nn.LayerNorm(embed_dims)  # features of any backbone come in at the same size
         self.attention = GlobalAttention(embed_dims, num_heads)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        nn.init.zeros_(self.attention.attn.out_proj.weight)
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
         """Adapt the queries to every sample.
@@ -52,4 +59,4 @@ class AdaptiveSceneQueries(SceneQueries):
         """
         learned = super().forward(img_feats, cameras)
         cells = self.feature_norm(pool_cameras(img_feats[-1], self.grid).flatten(1, 2))  # (B, N*R*S, C)
-        return learned._replace(query=self.attention(learned.query.to(cells.dtype), cells))
+        return learned._replace(query=self.attention(self.query_norm(learned.query), cells, identity=learned.query))
