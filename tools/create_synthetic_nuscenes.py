@@ -18,7 +18,7 @@ if __name__ == '__main__' and (spec := importlib.util.find_spec('scene_qformer')
     # which no process records; so a bare package stands in for it.
     sys.modules['scene_qformer'] = importlib.util.module_from_spec(spec)
 
-from scene_qformer.synthetic.nuscenes_generator import VERSIONS, GeneratorOptions, generate  # noqa: E402
+from scene_qformer.synthetic.nuscenes_generator import VERSIONS, GeneratorOptions, generate
 
 
 def parse_args() -> argparse.Namespace:

@@ -136,20 +136,24 @@ def paint_ground(vector_map: VectorMap) -> GroundTexture:
     # A little blur makes the interpolated coverage pass one half along a smooth line, not along the texels' corners.
     white_soft, yellow_soft = (cv2.GaussianBlur(canvas.image, (0, 0), PAINT_SOFTNESS / texel)
                                for canvas in (white, yellow))
-    level = cv2.merge([white_soft, yellow_soft, soft, walk.image])
-    images, levels, cell_levels = [], [], []
+    sizes = [(int(height), int(width))]
+    for _ in range(LEVELS - 1):
+        h, w = sizes[-1]
+        sizes.append((max(2, h // 2), max(2, w // 2)))
+    levels, cell_levels = [], []
     offset = cell_offset = 0
-    for _ in range(LEVELS):
-        h, w = level.shape[:2]
-        ch, cw = (h - 2) // CELL + 1, (w - 2) // CELL + 1
-        images.append(np.ascontiguousarray(level).view('<u4').reshape(-1))
+    for h, w in sizes:
+        ch, cw = max(0, (h - 2) // CELL + 1), max(0, (w - 2) // CELL + 1)
         levels.append((offset, h, w))
-        cell_levels.append((cell_offset, max(0, ch), max(0, cw)))
+        cell_levels.append((cell_offset, ch, cw))
         offset += h * w
-        cell_offset += max(0, ch) * max(0, cw)
-        level = cv2.resize(level, (max(2, w // 2), max(2, h // 2)), interpolation=cv2.INTER_AREA)
-    texels = np.concatenate(images).astype(np.uint32, copy=False)
-    cells = np.empty(cell_offset, np.uint32)
+        cell_offset += ch * cw
+    texels, cells = np.empty(offset, '<u4'), np.empty(cell_offset, np.uint32)
+    images = [texels[first:first + h * w].view(np.uint8).reshape(h, w, 4) for first, h, w in levels]
+    cv2.merge([white_soft, yellow_soft, soft, walk.image], dst=images[0])
+    for finer, coarser in zip(images[:-1], images[1:]):
+        cv2.resize(finer, coarser.shape[1::-1], dst=coarser, interpolation=cv2.INTER_AREA)
+    texels = texels.astype(np.uint32, copy=False)
     for (offset, h, w), (cell_offset, ch, cw) in zip(levels, cell_levels):
         _find_uniform_cells(texels[offset:offset + h * w].reshape(h, w),
                             cells[cell_offset:cell_offset + ch * cw].reshape(ch, cw))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 MARKER = 'synthetic_nuscenes.json'
-GENERATION = 2  # to be raised by every change after which the same seed gives another world or other pictures
+GENERATION = 3  # to be raised by every change after which the same seed gives another world or other pictures
 
 
 def find_fault(root: Path, version: str, samples_per_scene: int = 40, seed: int = 0) -> str | None:

