@@ -113,6 +113,19 @@ def test_training_flops_by_hand(costs):
         cost.train_flops for name, cost in costs.items() if '.' not in name and name != 'total')
 
 
+@pytest.mark.parametrize('groups', [1, 2, 4])
+@pytest.mark.parametrize(('kind', 'places'), [(nn.Conv2d, 3 * 4), (nn.ConvTranspose2d, 5 * 6)])
+def test_convolutions_by_hand(kind, places, groups):
+    model = Tiny()
+    model.backbone = nn.Sequential(kind(4, 8, 3, groups=groups), nn.Flatten(2), nn.LazyLinear(5))
+    batch = dict(inputs=torch.randn(2, 4, 5, 6, requires_grad=True), data_samples=None)
+    model(**batch)
+    cost = measure_complexity(model, batch, train=True, expand=['backbone'], num_runs=1)[1]
+    assert cost.name == 'backbone.0'
+    assert cost.flops == 2 * 2 * (4 * 8 * 9 // groups) * places  # places at which the kernel is laid
+    assert cost.train_flops == 3 * cost.flops
+
+
 def test_activations_by_hand(costs):
     floats = {name: cost.activation_bytes / 4 for name, cost in costs.items()}
     assert floats['backbone'] == ROWS * 3  # its input

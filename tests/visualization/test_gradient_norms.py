@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scene_qformer.evaluation.gradients import GradientNorm
-from scene_qformer.visualization.gradient_norms import draw_gradient_norms
+from scene_qformer.visualization import draw_gradient_norms
 
 BLUE, ORANGE = (25, 113, 194), (232, 89, 12)
 

@@ -21,7 +21,7 @@ from mmengine.runner import Runner, load_checkpoint, set_random_seed
 
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.gradients import NONE, by_part, gradient_norms, to_markdown
-from scene_qformer.visualization.gradient_norms import draw_gradient_norms
+from scene_qformer.visualization import draw_gradient_norms
 
 
 def parse_args() -> argparse.Namespace:

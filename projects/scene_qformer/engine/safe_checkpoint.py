@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -80,6 +79,7 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
 
 
 def _load_safetensors(path: Path, map_location: Any) -> dict:
+    import safetensors.torch  # the package works without it
     try:
         return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
     except safetensors.SafetensorError as error:

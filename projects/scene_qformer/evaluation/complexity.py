@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from .part_meter import REST, PartMeter, list_parts
 
@@ -26,12 +27,21 @@ NOTES = (
 
 TOTAL = 'total'
 aten = torch.ops.aten
-# torch 2.13 knows the kernels of GPUs only. Formulas get shapes in place of tensors.
-CPU_ATTENTION = {
+def _convolution_backward(grad_shape: Sequence[int], input_shape: Sequence[int], weight_shape: Sequence[int],
+                          *args: Any, out_shape: Any) -> int:
+    """As much as forward for each of the two gradients, that of the input and that of the weights, if wanted."""
+    transposed, wanted = args[4], args[7]
+    return conv_flop_count(input_shape, weight_shape, grad_shape, transposed) * sum(wanted[:2])
+
+
+# Where torch 2.13 does not count well: it knows attention kernels of GPUs only, and counts the gradient of a grouped
+# convolution's weights as if there were one group. Formulas get shapes in place of tensors.
+FORMULAS = {
     aten._scaled_dot_product_flash_attention_for_cpu:
         lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value),
     aten._scaled_dot_product_flash_attention_for_cpu_backward:
         lambda grad, query, key, value, *_, **__: sdpa_backward_flop_count(grad, query, key, value),
+    aten.convolution_backward: _convolution_backward,
 }
 
 
@@ -139,7 +149,7 @@ def _amounts(parts: dict[str, list[nn.Module]], passes: Sequence[Callable], read
 
 
 def _flops(parts: dict[str, list[nn.Module]], passes: Sequence[Callable], backward: bool = False) -> dict[str, float]:
-    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     counter.mod_tracker = _OneModule()
     with _no_fused_inference(), counter:
         return _amounts(parts, passes, counter.get_total_flops, backward)
