@@ -1,10 +1,13 @@
-"""Can the model learn by heart? Train the tiny config on 4 consecutive synthetic frames and score those frames.
+"""Can the model learn by heart? Train a config on a few consecutive frames and score those frames.
 
-    python tools/analysis/learn_by_heart.py
+    python tools/analysis/learn_by_heart.py                    # the embedded config on 4 synthetic frames
+    NUSCENES_ROOT=/data/sets/nuscenes python tools/analysis/learn_by_heart.py \\
+        configs/scene_qformer/scene-qformer_r18_real-scene.py --cut --frames 8 --wanted 0.6
 
 A model that cannot reproduce what it saw a thousand times has a fault in its data, its losses or its decoding. The
 score is compared with the metric's ceiling: what the true boxes themselves score on these frames, where classes that
-are absent count as 0. Exit status 1 below ``--wanted`` of the ceiling.
+are absent count as 0. Exit status 1 below ``--wanted`` of the ceiling. Pictures of the frames with predicted and true
+boxes go to ``frames/`` in the work directory.
 """
 from __future__ import annotations
 
@@ -14,61 +17,97 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmcv
+import numpy as np
 import torch
 from mmdet3d.registry import DATASETS, METRICS
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
+from scene_qformer.datasets.nuscenes_excerpt import cut_frames
 from scene_qformer.engine import bfloat16_is_fast
+from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.metric_ceiling import score_ground_truth
+from scene_qformer.inference import keep_confident, predict_frame
+from scene_qformer.visualization import draw_frame, read_frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
-NUM_FRAMES = 4
+INFO_FILE = 'nuscenes_infos_val.pkl'  # written last
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--steps', type=int, default=1000, help='training steps of all 4 frames')
+    parser.add_argument('config', type=config_file, nargs='?', default=str(CONFIG), help='default: the embedded one')
+    parser.add_argument('--frames', type=int, default=4, help='number of frames')
+    parser.add_argument('--cut', action='store_true',
+                        help="cut the frames out of the config's data set instead of rendering synthetic ones")
+    parser.add_argument('--scene', help='with --cut: name of the scene; default the first of the validation split')
+    parser.add_argument('--first-frame', type=int, default=0, help='with --cut: index in the scene of the first frame')
+    parser.add_argument('--steps', type=int, default=1000, help='training steps')
+    parser.add_argument('--batch-size', type=int, help='frames a step; default 4, or fewer if there are fewer')
     parser.add_argument('--wanted', type=float, default=0.8, help='share of the ceiling below which this fails')
-    parser.add_argument('--data', type=Path, default=Path('data/synthetic_four_frames'), help='written if absent')
+    parser.add_argument('--data', type=Path, help='written if absent; default in the work directory')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/learn_by_heart'))
+    parser.add_argument('--score-thr', type=float, default=0.3, help='predictions with a lower score are not drawn')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
 
-def write_frames(root: Path) -> None:
-    """One scene of 4 frames in mini_val (and one in mini_train, which nobody reads)."""
-    if (root / 'nuscenes_infos_val.pkl').is_file():  # written last
+def write_frames(cfg: Config, args: argparse.Namespace) -> None:
+    """The frames as a nuScenes root of their own, whose validation split they are."""
+    if (args.data / INFO_FILE).is_file():
         return
-    for script, arguments in (
-        ('create_synthetic_nuscenes.py', ['--out', str(root), '--scenes', '2', '--samples-per-scene',
-                                          str(NUM_FRAMES), '--overwrite']),
-        ('create_data.py', ['--root', str(root), '--version', 'v1.0-mini', '--overwrite']),
-    ):
-        subprocess.run([sys.executable, str(REPOSITORY / 'tools' / script), *arguments], check=True)
+    if args.cut:
+        version = cut_frames(cfg.val_dataloader.dataset.data_root, args.data, args.frames, args.scene,
+                             args.first_frame)
+    else:  # two scenes, of which mini_val has one; nobody reads the other
+        version = 'v1.0-mini'
+        run_tool('create_synthetic_nuscenes.py', '--out', str(args.data), '--scenes', '2', '--samples-per-scene',
+                 str(args.frames), '--overwrite')
+    run_tool('create_data.py', '--root', str(args.data), '--version', version, '--overwrite')
 
 
-def by_heart(cfg: Config, root: Path, steps: int) -> Config:
+def run_tool(script: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, str(REPOSITORY / 'tools' / script), *arguments], check=True)
+
+
+def by_heart(cfg: Config, root: Path, steps: int, batch_size: int) -> Config:
     """Train and test on the same frames, without augmentation."""
-    train, val = cfg.train_dataloader, cfg.val_dataloader
-    for loader in (train, val, cfg.test_dataloader):
-        loader.dataset.data_root = str(root)
+    root = root.absolute()
+    train = cfg.train_dataloader
+    for loader in (train, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.data_root, loader.dataset.ann_file = str(root), INFO_FILE
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        evaluator.data_root, evaluator.ann_file = str(root), str(root / val.dataset.ann_file)
-    train.dataset.ann_file = val.dataset.ann_file
-    train.dataset.pipeline = [step for step in train.dataset.pipeline if not step.type.startswith('Random')]
-    train.batch_size = NUM_FRAMES
-    # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is one step
+        evaluator.data_root, evaluator.ann_file = str(root), str(root / INFO_FILE)
+    train.dataset.pipeline = [step for step in train.dataset.pipeline
+                              if not step.type.startswith('Random') and step.type != 'MultiViewWrapper']
+    train.batch_size = batch_size
+    # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
     train.sampler = dict(type='InfiniteSampler', shuffle=True)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
+    warm_up = min(50, steps // 2)
     cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min=1e-6),
     ]
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
     cfg.log_processor.by_epoch = False
     return cfg
+
+
+def draw_frames(model: BaseModel, dataset: BaseDataset, folder: Path, score_thr: float) -> None:
+    """Pictures of all frames with predicted and true boxes."""
+    pts_prefix = dataset.data_prefix.get('pts', '')
+    for index in range(len(dataset)):
+        frame = read_frame(dataset.get_data_info(index), pts_prefix)
+        prediction = keep_confident(predict_frame(model, dataset[index]).pred_instances_3d, score_thr)
+        picture = draw_frame(frame.images, frame.lidar2img, prediction, frame.gt_instances_3d,
+                             dataset.metainfo['classes'], frame.points,
+                             title=f'frame {index + 1} of {len(dataset)}, learned by heart, scores from {score_thr:g}')
+        mmcv.imwrite(picture[..., ::-1], str(folder / f'{index:04d}.jpg'))
 
 
 def mean_ap(scores: dict) -> float:
@@ -78,22 +117,29 @@ def mean_ap(scores: dict) -> float:
 
 def main() -> None:
     args = parse_args()
-    write_frames(args.data)
-    cfg = by_heart(Config.fromfile(CONFIG), args.data, args.steps)
+    args.data = args.data or args.work_dir / 'data'
+    cfg = Config.fromfile(args.config)
+    write_frames(cfg, args)
+    cfg = by_heart(cfg, args.data, args.steps, args.batch_size or min(4, args.frames))
     cfg.work_dir, cfg.randomness = str(args.work_dir), dict(seed=args.seed)
     if bfloat16_is_fast() and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     runner = Runner.from_cfg(cfg)
-    runner.train()
-    scores = runner.val_loop.run()
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    if len(dataset) != NUM_FRAMES:
-        sys.exit(f'{args.data} holds {len(dataset)} frames, not {NUM_FRAMES}: remove it, or give another --data.')
+    if len(dataset) != args.frames:
+        sys.exit(f'{args.data} holds {len(dataset)} frames, not {args.frames}: remove it, or give another --data.')
+    runner.train()
+    seconds, _ = runner.message_hub.get_scalar('train/time').data  # of every step
+    reached = mean_ap(runner.val_loop.run())
     ceiling = mean_ap(score_ground_truth(dataset, METRICS.build(cfg.val_evaluator)))
-    reached = mean_ap(scores)
-    result = dict(frames=len(dataset), steps=args.steps, seed=args.seed, mAP=round(reached, 4),
-                  ceiling=round(ceiling, 4), share=round(reached / ceiling, 4))
+    result = dict(config=Path(args.config).stem, frames=len(dataset), steps=args.steps,
+                  batch_size=cfg.train_dataloader.batch_size, seed=args.seed, mAP=round(reached, 4),
+                  ceiling=round(ceiling, 4), share=round(reached / ceiling, 4),
+                  minutes=round(float(np.sum(seconds)) / 60, 1),
+                  seconds_a_sample=round(float(np.median(seconds)) / cfg.train_dataloader.batch_size, 3),
+                  threads=torch.get_num_threads())
     (args.work_dir / 'result.json').write_text(json.dumps(result, indent=1) + '\n')
+    draw_frames(runner.model, dataset, args.work_dir / 'frames', args.score_thr)
     print(json.dumps(result))
     if reached < args.wanted * ceiling:
         sys.exit(f'Learned only {reached / ceiling:.2f} of the ceiling; {args.wanted} was wanted.')
