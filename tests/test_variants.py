@@ -64,7 +64,7 @@ def test_each_changes_what_its_axis_says_and_nothing_else():
 def test_the_base_takes_sizes_from_the_config():
     assert BASE.model.scene_queries == dict(
         type='SceneQueries', num_queries=48, embed_dims=CFG.model.decoder.embed_dims,
-        concentration=CFG.model.scene_queries.concentration)
+        concentration=CFG.model.scene_queries.get('concentration', 1.))
     assert BASE.model.decoder.cross_attn_cfg.type == 'SurroundDeformableAttention'
     assert BASE.model.get('denoising') == CFG.model.get('denoising')
     assert BASE.train_dataloader == CFG.train_dataloader

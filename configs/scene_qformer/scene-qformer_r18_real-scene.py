@@ -1,6 +1,6 @@
-# ResNet-18 from scratch on real pixels at 448x256, sized to learn a few frames by heart on a CPU; attention, boxes and
-# denoising are those of the embedded config:
-#   NUSCENES_ROOT=... python tools/analysis/learn_by_heart.py configs/scene_qformer/scene-qformer_r18_real-scene.py
+# ResNet-18 from scratch on real pixels at 448x256, sized to learn a few frames by heart on a CPU; queries, attention,
+# boxes and denoising are as in the embedded config:
+#   NUSCENES_ROOT=... python tools/analysis/learn_by_heart.py CONFIG --cut --frames 8 --batch-size 2
 _base_ = [
     '../_base_/datasets/nus-3d-scene_336.py',
     '../_base_/schedules/adamw_tiny.py',
@@ -23,10 +23,21 @@ model = dict(
         out_indices=(1, 2, 3),
         norm_eval=False,  # from scratch; with weights: norm_eval=True and init_cfg as in the default model
         zero_init_residual=False),
-    neck=dict(type='SingleLevelFPN', in_channels=[128, 256, 512], out_channels=embed_dims),  # stride 8
+    neck=dict(  # stride 8
+        type='SingleLevelFPN', in_channels=[128, 256, 512], out_channels=embed_dims, norm_cfg=dict(type='BN')),
     positional_encoding=dict(type='Sine2DEncoding', embed_dims=embed_dims),
     scene_queries=dict(
-        type='ProposalQueries', num_queries=200, num_proposals=140, embed_dims=embed_dims, concentration=1.5),
+        type='ProposalQueries',
+        num_queries=200,
+        num_proposals=140,
+        embed_dims=embed_dims,
+        point_cloud_range=pc_range,
+        concentration=1.5,
+        center_head=dict(
+            num_classes=10,
+            loss_heatmap=dict(type='mmdet.GaussianFocalLoss', loss_weight=2.0),
+            loss_offset=dict(type='mmdet.L1Loss', loss_weight=4.0),
+            loss_depth=dict(type='mmdet.L1Loss', loss_weight=6.0))),
     decoder=dict(
         type='SceneQueryDecoder',
         num_layers=3,
