@@ -17,7 +17,7 @@ setup(
     install_requires=[],
     extras_require={
         # What the demo and the tools use beyond an mmdet3d environment.
-        'tools': ['safetensors>=0.4', 'tqdm'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist'],
+        'tools': ['safetensors>=0.4', 'threadpoolctl', 'tqdm'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers'],
     },
 )

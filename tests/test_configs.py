@@ -10,6 +10,7 @@ from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
@@ -76,6 +77,8 @@ def data_samples(batch_size):
 def test_every_config_gives_losses_and_boxes(path):
     model = MODELS.build(model_config(path).model)
     model.init_weights()
+    # torch's ModuleList would hide modules from init_weights
+    assert not [name for name, part in model.named_modules() if isinstance(part, BaseModule) and not part.is_init]
     inputs = dict(imgs=torch.randn(2, 6, 3, 48, 64))
     losses = model.train()(inputs, data_samples(2), mode='loss')
     sum(losses.values()).backward()

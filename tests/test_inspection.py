@@ -82,7 +82,7 @@ def test_look_of_a_query(model_and_dataset):
     no_camera = int(np.flatnonzero(seen.sum(0) == 0)[0])
     look, camera = frame.look(one_camera), int(np.flatnonzero(seen[:, one_camera])[0])
     name = metainfo['cam_names'][camera]
-    assert look.maps[name][0].shape == (16, 40) and look.image_size == (320, 128)
+    assert look.maps[name][0].shape == (14, 56) and look.image_size == (448, 112)
     assert [other for other in look.maps if look.share(other)] == [name]
     assert look.share(name) == pytest.approx(1)
     assert list(look.points) == [name]
@@ -107,7 +107,7 @@ def test_points_of_each_camera(run, root: Path, tmp_path: Path):
     look = frame.look(5)
     points = frame.attention.inputs()['reference_points'][0, 5].numpy()
     names = dataset[0]['data_samples'].metainfo['cam_names']
-    np.testing.assert_allclose([look.points[name] for name in names], points * (320, 128), atol=1e-3)
+    np.testing.assert_allclose([look.points[name] for name in names], points * (448, 112), atol=1e-3)
 
 
 def test_model_without_head_is_refused(model_and_dataset):

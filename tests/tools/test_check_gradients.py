@@ -10,7 +10,8 @@ from tools.analysis import check_gradients
 
 CONFIG = Path(__file__).parents[2] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 SMALLER = ['--device', 'cpu', '--cfg-options', 'model.backbone.base_channels=4', 'model.neck.in_channels=[8,16,32]',
-           'model.scene_queries.num_queries=23', 'train_dataloader.batch_size=2']
+           'model.scene_queries.num_queries=23', 'model.scene_queries.num_proposals=11',
+           'train_dataloader.batch_size=2']
 
 
 @pytest.fixture(scope='module')

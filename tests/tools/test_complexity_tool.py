@@ -8,7 +8,7 @@ from tools.analysis import complexity
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'scene_qformer'
 SMALLER = ['--image-size', '64', '32', '--runs', '1', '--device', 'cpu', '--cfg-options',
-           'model.scene_queries.num_queries=23']
+           'model.scene_queries.num_queries=23', 'model.scene_queries.num_proposals=11']
 
 
 def run(monkeypatch, config, *arguments):

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 SMALLER = [
     'model.backbone.base_channels=4', 'model.neck.in_channels=[8,16,32]', 'model.scene_queries.num_queries=23',
-    'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1', 'train_cfg.val_interval=9'
+    'model.scene_queries.num_proposals=11', 'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1',
+    'train_cfg.val_interval=9'
 ]
 
 
@@ -59,9 +60,10 @@ def test_test_scores_with_the_official_metric(trained, data_root, tmp_path):
 
 def test_checkpoint_of_another_shape(trained, data_root, tmp_path):
     done = run('test.py', CONFIG, trained / 'epoch_1.pth', '--work-dir', tmp_path, '--cfg-options', *SMALLER[:2],
-               'model.scene_queries.num_queries=31', root=data_root, check=False)
+               'model.scene_queries.num_proposals=11', 'model.scene_queries.num_queries=31', root=data_root,
+               check=False)
     assert done.returncode != 0
-    assert 'checkpoint (23, 128), model (31, 128)' in done.stderr
+    assert 'checkpoint (12, 128), model (20, 128)' in done.stderr
 
 
 class Bomb:

@@ -1,6 +1,6 @@
 # The same design, small enough to train on two CPU cores in minutes. Where it differs from the default, it is for the
-# few frames and steps that minutes allow: attention that looks where the calibration says, boxes along the rays,
-# denoising.
+# few frames and steps that minutes allow: queries that start at what a dense head finds in the images, attention that
+# looks where the calibration says, boxes along the rays, denoising.
 embed_dims = 128
 pc_range = [-51.2, -51.2, -5.0, 51.2, 51.2, 3.0]  # metres, LiDAR frame; as in the data set's filter
 
@@ -19,10 +19,23 @@ model = dict(
         out_indices=(1, 2, 3),
         norm_eval=False,  # trained from scratch: mmdet's default keeps pretrained statistics
         zero_init_residual=False),
-    neck=dict(type='SingleLevelFPN', in_channels=[32, 64, 128], out_channels=embed_dims),  # stride 8: images are small
+    neck=dict(  # stride 8: images are small
+        type='SingleLevelFPN', in_channels=[32, 64, 128], out_channels=embed_dims, norm_cfg=dict(type='BN')),
     # No camera ID: training turns the rig about the vehicle, and lidar2img tells where a camera looks.
     positional_encoding=dict(type='Sine2DEncoding', embed_dims=embed_dims),
-    scene_queries=dict(type='SceneQueries', num_queries=320, embed_dims=embed_dims, concentration=1.5),
+    # Object centres and depths are taught to the image features directly; most queries start there.
+    scene_queries=dict(
+        type='ProposalQueries',
+        num_queries=240,
+        num_proposals=140,
+        embed_dims=embed_dims,
+        point_cloud_range=pc_range,
+        concentration=1.5,
+        center_head=dict(
+            num_classes=10,
+            loss_heatmap=dict(type='mmdet.GaussianFocalLoss', loss_weight=2.0),
+            loss_offset=dict(type='mmdet.L1Loss', loss_weight=4.0),
+            loss_depth=dict(type='mmdet.L1Loss', loss_weight=6.0))),
     # No dropout: minutes of training cannot overfit, and it keeps attention from the fused kernel on a CPU.
     decoder=dict(
         type='SceneQueryDecoder',

@@ -5,10 +5,12 @@ base_lr = 8e-4
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
+    # What is convolution and BatchNorm bears, from scratch, more than what is attention.
+    paramwise_cfg=dict(custom_keys={part: dict(lr_mult=2.5) for part in ('backbone', 'neck', 'center_head')}),
     clip_grad=dict(max_norm=35, norm_type=2))
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1 / 10, by_epoch=False, begin=0, end=100),
+    dict(type='LinearLR', start_factor=1 / 10, by_epoch=False, begin=0, end=200),
     dict(
         type='CosineAnnealingLR',
         begin=0,
@@ -22,4 +24,4 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
-auto_scale_lr = dict(enable=False, base_batch_size=4)
+auto_scale_lr = dict(enable=False, base_batch_size=2)

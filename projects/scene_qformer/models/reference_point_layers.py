@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -52,7 +52,7 @@ class ReferencePointLayers(BaseModule):
         self.embed_dims = embed_dims
         self.radial_positions = radial_positions
         self.with_cp = with_cp
-        self.layers = nn.ModuleList(layers)
+        self.layers = ModuleList(layers)  # mmengine's: init_weights does not reach through torch's
         coordinates = 2 if radial_positions else 3
         self.position_mlp = nn.Sequential(
             nn.Linear(coordinates * (embed_dims // 2), embed_dims), nn.ReLU(), nn.Linear(embed_dims, embed_dims))

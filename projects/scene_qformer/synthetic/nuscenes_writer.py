@@ -38,7 +38,7 @@ def write_frame(root: Path, renderer: SceneRenderer, world: World, frame: int) -
     visible: Counter[int] = Counter()
     amodal: Counter[int] = Counter()
     for number, camera in enumerate(world.rig.cameras):
-        view = renderer.render(world.frames[frame], camera, generator(number))
+        view = renderer.render(world.frames[frame], camera, generator(number), with_instance_ids=False)
         encoded, data = cv2.imencode('.jpg', view.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if not encoded:
             raise RuntimeError(f'OpenCV could not encode an image of shape {view.image.shape} as JPEG.')

@@ -85,6 +85,7 @@ def check_view(view: RenderedView, boxes: list[tuple[int, Box]], cam2img: np.nda
     Raises:
         ValueError: If the view shows an instance that has no box in front of the camera.
     """
+    assert view.instance_ids is not None
     height, width = view.instance_ids.shape
     flat = view.instance_ids.ravel()
     where = np.flatnonzero(flat)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .nuscenes_tables import FrameMeasurement
@@ -161,9 +162,11 @@ def record_scenes(root: Path, names: list[str], num_frames: int, seed: int,
     """
     methods = multiprocessing.get_all_start_methods()
     context = None if workers == 1 else multiprocessing.get_context('fork' if 'fork' in methods else None)
-    # One thread each; and a process that is forked from one with OpenCV's threads running could hang.
+    # One thread each. A process forked from one with OpenCV's threads running could hang, and OpenBLAS's threads,
+    # which have little to do here, take a tenth of the processors by waiting.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    blas_threads = threadpool_limits(1, user_api='blas')
     recorders = [_Recorder(context) for _ in range(min(workers, len(names) * num_frames))]
     starts = range(0, num_frames, FRAMES_PER_TASK)
     waiting = deque(
@@ -198,4 +201,5 @@ def record_scenes(root: Path, names: list[str], num_frames: int, seed: int,
         for recorder in recorders:
             recorder.stop()
         cv2.setNumThreads(threads)
+        blas_threads.restore_original_limits()
         _open.clear()

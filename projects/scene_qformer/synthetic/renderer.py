@@ -21,7 +21,7 @@ class RenderedView:
     """One camera's image of one frame."""
 
     image: np.ndarray  # (H, W, 3) uint8, BGR
-    instance_ids: np.ndarray  # (H, W) int32, instance of the object in front; 0: none
+    instance_ids: np.ndarray | None  # (H, W) int32, instance of the object in front; 0: none; None: not asked for
     visible_pixels: dict[int, int]  # per instance that would cover any pixel of the image: pixels that show it
     amodal_pixels: dict[int, int]  # the same: pixels that it would cover if nothing else were there
 
@@ -53,13 +53,15 @@ class SceneRenderer:
         self._buffers: dict[tuple[int, int], rasterizer.Buffers] = {}
         self._token = 0
 
-    def render(self, frame: Frame, camera: Camera, rng: np.random.Generator) -> RenderedView:
+    def render(self, frame: Frame, camera: Camera, rng: np.random.Generator,
+               with_instance_ids: bool = True) -> RenderedView:
         """Render one camera.
 
         Args:
             frame: A frame of the world.
             camera: Any pinhole camera; skew is not supported.
             rng: Draws exposure and sensor noise.
+            with_instance_ids: Also tell which object each pixel shows.
 
         Raises:
             ValueError: If the intrinsics have a skew or no positive focal length.
@@ -98,16 +100,16 @@ class SceneRenderer:
         sky = np.empty((camera.height // step + 2, camera.width // step + 2, 3), np.float32)
         skies.paint_sky(sky, rays, self.lighting, noise.cloud_noise(), self.drift)
         image = np.empty((camera.height, camera.width, 3), np.uint8)
-        ids = np.empty((camera.height, camera.width), np.int32)
         visible = np.zeros(num_objects, np.int64)
         rows, develop = self._exposure(camera, rng)
         texture = self.texture._replace(origin=self.texture.origin + np.append(geometry.global2work[:2, 3], 0.0))
-        shading.shade(image, ids, visible, buffers, geometry.instances, rays, eye, texture, shadow_map, shadow_origin,
+        shading.shade(image, visible, buffers, rays, eye, texture, shadow_map, shadow_origin,
                       self.lighting, self.palette, sky, noise.surface_noise(), noise.sensor_noise(), rows, develop)
         if self.world.weather.wetness > 0.3:
             _draw_rain(image, self.world.weather.wetness, self.lighting.horizon, rng)
         seen = np.flatnonzero(amodal)
         instances = geometry.instances
+        ids = _instance_ids(buffers, instances, count) if with_instance_ids else None
         return RenderedView(image, ids, {int(instances[k]): int(visible[k]) for k in seen},
                             {int(instances[k]): int(amodal[k]) for k in seen})
 
@@ -136,6 +138,12 @@ class SceneRenderer:
         rows = rng.integers(0, noise.SENSOR_BANK - 3 * camera.width, camera.height)
         gain = (1 + 0.03 * rng.standard_normal()) * (1 + 0.01 * rng.standard_normal(3))
         return rows, np.array([*np.clip(gain, 0.85, 1.15), 0.16, self.world.weather.noise])
+
+
+def _instance_ids(buffers: rasterizer.Buffers, instances: np.ndarray, count: int) -> np.ndarray:
+    """``(H, W)`` int32, from the ``count`` drawn triangles."""
+    owner = np.append(buffers.owner[:count], -1)  # the last entry is for pixels without a triangle, whose index is -1
+    return np.append(instances, 0).astype(np.int32)[owner][buffers.triangle]
 
 
 def _ground_palette(rng: np.random.Generator, wetness: float) -> np.ndarray:

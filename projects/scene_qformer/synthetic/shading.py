@@ -113,16 +113,14 @@ def _sky_run(line, start, stop, sky_row):
 
 
 @njit(cache=True, fastmath=REORDER, error_model='numpy')
-def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_map, shadow_origin, lighting, palette,
+def shade(image, visible, buffers, rays, eye, texture, shadow_map, shadow_origin, lighting, palette,
           sky, surface, bank, rows, develop):
     """Colour every pixel.
 
     Args:
         image: (H, W, 3) uint8, BGR, written.
-        ids: (H, W) int32, instance or 0, written.
         visible: (M,) int64, counts the pixels of each owner.
         buffers (Buffers): The drawn triangles.
-        instances: (M,) int32, the instance number of each owner.
         rays: (3, 3) float64; ``rays @ [u, v, 1]`` is the ray of depth 1 through (u, v), in the working frame.
         eye: (3,) float64, the camera in the working frame.
         texture (GroundTexture): The painted ground, its origin in the working frame.
@@ -217,17 +215,11 @@ def shade(image, ids, visible, buffers, instances, rays, eye, texture, shadow_ma
                 own = owner[index]
                 if own >= 0:
                     visible[own] += j - start
-                    for k in range(start, j):
-                        ids[i, k] = instances[own]
-                else:
-                    for k in range(start, j):
-                        ids[i, k] = 0
                 _surface_run(line, start, j, v, gradients, looks, index, depths, ray_u, ray_v, surface, fade,
                              sun, ambient, horizon, lighting.night)
                 continue
             start = j
             while j < width and triangle[i, j] < 0:
-                ids[i, j] = 0
                 j += 1
             # Above and below the horizon; at most two runs, since a row crosses the horizon once.
             below_first = rays[2, 0] * (start + 0.5) + base_z < horizon_z

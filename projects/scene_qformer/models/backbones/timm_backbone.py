@@ -122,10 +122,9 @@ class TimmBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Load the file that ``init_cfg`` names, once; timm has initialised the model already."""
-        if self.init_cfg is None or self.is_init:
-            return
-        skeleton = create_timm_skeleton(self.name, **self.model_kwargs)
-        load_timm_weights(self.model, skeleton, self.init_cfg['checkpoint'])
+        if self.init_cfg is not None and not self.is_init:
+            skeleton = create_timm_skeleton(self.name, **self.model_kwargs)
+            load_timm_weights(self.model, skeleton, self.init_cfg['checkpoint'])
         self._is_init = True
 
     def train(self, mode: bool = True) -> TimmBackbone:

@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmdet3d.registry import MODELS
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
 
 from .feature_cells import Cameras
 
@@ -22,7 +22,8 @@ class SumEncoding(BaseModule):
         super().__init__()
         if not encodings:
             raise ValueError('SumEncoding needs at least one entry in `encodings`.')
-        self.encodings = nn.ModuleList(MODELS.build(cfg) for cfg in encodings)
+        # mmengine's list: init_weights does not reach through torch's
+        self.encodings = ModuleList(MODELS.build(cfg) for cfg in encodings)
 
     def forward(self, img_feats: Sequence[Tensor], cameras: Cameras) -> list[Tensor]:
         """Returns one tensor per level that broadcasts to ``(B, N, C, Hl, Wl)``."""
