@@ -1,10 +1,10 @@
 # For the embedded synthetic set on a CPU: minutes, not days.
-max_epochs = 20
+max_epochs = 16
 base_lr = 8e-4
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01, fused=True),
     # What is convolution and BatchNorm bears, from scratch, more than what is attention.
     paramwise_cfg=dict(custom_keys={part: dict(lr_mult=2.5) for part in ('backbone', 'neck', 'center_head')}),
     clip_grad=dict(max_norm=35, norm_type=2))
@@ -21,7 +21,7 @@ param_scheduler = [
         convert_to_iter_based=True),
 ]
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=2)
