@@ -20,23 +20,22 @@ CONFIGS = Path(__file__).parents[1] / 'configs' / 'scene_qformer'
 DEFAULT = CONFIGS / 'scene-qformer_r50_8xb4-24e_nus-336.py'
 STAGE1 = CONFIGS / 'scene-qformer_r50_stage1-frozen-backbone_8xb4-24e_nus-336.py'
 STAGE2 = CONFIGS / 'scene-qformer_r50_stage2-finetune_8xb4-24e_nus-336.py'
-# Large ones with fewer layers of the same kind, by name of the config.
+# All but the default with fewer layers of the same kind, and of timm's large nets a few blocks, by name of the config.
 TWO_LAYERS = {'model.decoder.num_layers': 2}
-SHALLOWER = {
-    'scene-qformer_r18_8xb4-24e_nus-336': TWO_LAYERS,
-    'scene-qformer_r101_8xb4-24e_nus-336': TWO_LAYERS,
-    'scene-qformer_convnext-tiny_8xb4-24e_nus-336': TWO_LAYERS | {
-        'model.backbone.model_kwargs': dict(depths=(1, 1, 1, 1))},
-    'scene-qformer_eva02-base_8xb4-24e_nus-336': TWO_LAYERS | {'model.backbone.model_kwargs': dict(depth=2)},
-    'scene-qformer_eva-giant_frozen-backbone_8xb4-24e_nus-336': TWO_LAYERS | {
-        'model.backbone.model_kwargs': dict(depth=2)},
+FEW_BLOCKS = {
+    'scene-qformer_convnext-tiny_8xb4-24e_nus-336': dict(depths=(1, 1, 1, 1)),
+    'scene-qformer_eva02-base_8xb4-24e_nus-336': dict(depth=2),
+    'scene-qformer_eva-giant_frozen-backbone_8xb4-24e_nus-336': dict(depth=2),
 }
 
 
 def model_config(path):
     """The config's model, without pretrained weights."""
     cfg = Config.fromfile(path)
-    cfg.merge_from_dict(SHALLOWER.get(path.stem, {}))
+    if path != DEFAULT:
+        cfg.merge_from_dict(TWO_LAYERS)
+    if path.stem in FEW_BLOCKS:
+        cfg.model.backbone.model_kwargs = FEW_BLOCKS[path.stem]
     cfg.model.backbone.init_cfg = None
     return cfg
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 CONFIG = 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 NUM_FRAMES = 10  # of which --frame is taken
+ATTENTION = ['--sample-idx', '79', '--num-queries', '1', '--extent', '40', '--panel-width', '480', '--suffix', '.jpg']
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +40,8 @@ def main() -> None:
             '--score-thr', str(args.score_thr))
         for source, name in (('truth', 'synthetic_frame.jpg'), ('demo', 'demo_frame.jpg')):
             shutil.copyfile(sorted(Path(folder, source).iterdir())[args.frame], images / name)
+        run('tools/visualize_attention.py', CONFIG, checkpoint, '--out-dir', f'{folder}/attention', *ATTENTION)
+        shutil.copyfile(next(Path(folder, 'attention').iterdir()), images / 'attention.jpg')
     for name in ('learning_curve.png', 'class_ap.png'):
         shutil.copyfile(args.demo / name, images / name)
     for path in sorted(images.iterdir()):

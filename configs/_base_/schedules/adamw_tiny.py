@@ -1,5 +1,5 @@
 # For the embedded synthetic set on a CPU: minutes, not days.
-max_epochs = 16
+max_epochs = 14
 base_lr = 8e-4
 
 optim_wrapper = dict(
