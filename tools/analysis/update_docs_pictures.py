@@ -13,7 +13,7 @@ from pathlib import Path
 
 CONFIG = 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 NUM_FRAMES = 10  # of which --frame is taken
-ATTENTION = ['--sample-idx', '79', '--num-queries', '1', '--extent', '40', '--panel-width', '480', '--suffix', '.jpg']
+ATTENTION = ['--sample-idx', '16', '--num-queries', '1', '--extent', '40', '--panel-width', '480', '--suffix', '.jpg']
 
 
 def parse_args() -> argparse.Namespace:
