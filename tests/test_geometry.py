@@ -236,3 +236,38 @@ def test_pixel_map_between_centers_moves_pixels_as_the_map_says():
     image = np.arange(5 * 7, dtype=np.float32).reshape(5, 7)
     matrix = geometry.pixel_map_between_centers(geometry.mirror_matrix(7))
     np.testing.assert_array_equal(cv2.warpAffine(image, matrix[:2], (7, 5)), image[:, ::-1])
+
+
+def test_points_are_pulled_along_their_way_into_the_range():
+    point_range = torch.tensor([-10., -20, -5, 10, 20, 3])
+    origin = torch.tensor([2., 0, -1])
+    points = torch.tensor([
+        [18., 8, 1],   # leaves through x = 10, at 8 / 16 of the way
+        [6., 4, 7],    # leaves through z = 3, at 4 / 8
+        [-46., 8, -9], # through z = -5 at 4 / 8, but through x = -10 at 12 / 48 already
+        [2., 0, 99],   # straight up: 4 / 100
+        [10., -20, 3], # on the corner
+        [2., 0, -1],   # no way at all
+    ])
+    expected = [[10., 4, 0], [4, 2, 3], [-10, 2, -3], [2, 0, 3], [10, -20, 3], [2, 0, -1]]
+    assert torch.allclose(geometry.pull_into_range(points, origin, point_range), torch.tensor(expected), atol=1e-5)
+
+
+def test_points_inside_the_range_stay_to_the_bit():
+    point_range = torch.tensor([-51.2, -51.2, -5, 51.2, 51.2, 3])
+    points = torch.rand(1009, 3) * (point_range[3:] - point_range[:3]) + point_range[:3]
+    points = torch.cat((points.clamp(point_range[:3], point_range[3:]), point_range.view(2, 3)))
+    origins = torch.rand(7, 1, 3) * 4 - 2
+    assert torch.equal(geometry.pull_into_range(points, origins, point_range), points.expand(7, -1, -1))
+    far = torch.tensor([0., 0., 30.])  # an origin outside the range changes nothing about points inside
+    assert torch.equal(geometry.pull_into_range(points, far, point_range), points)
+
+
+def test_a_point_that_was_pulled_in_learns_to_come_nearer():
+    """Way (4, 0, 2) d from the origin, out of the range at a quarter of d = 8: the end moves by (1, 0, 0.5) a metre."""
+    depth = torch.tensor(8., requires_grad=True)
+    point = torch.tensor([4., 0, 2]) * depth
+    pulled = geometry.pull_into_range(point, torch.zeros(3), torch.tensor([-8., -8, -8, 8, 8, 8]))
+    assert pulled.tolist() == [8., 0., 4.]
+    pulled[0].backward()
+    assert depth.grad == 1.

@@ -270,6 +270,29 @@ def camera_centers(lidar2cam: Array) -> Array:
     return invert(to_homogeneous(lidar2cam), 'lidar2cam')[..., :3, 3]
 
 
+def pull_into_range(
+    points: Tensor,  # (..., 3) LiDAR frame, metres
+    origins: Tensor,  # broadcastable to them: from where each point is seen, camera centres
+    point_range: Tensor,  # (6,) x_min, y_min, z_min, x_max, y_max, z_max
+) -> Tensor:
+    """Shorten the way from an origin to its point until it ends within an axis-aligned range.
+
+    The largest share of the way that stays inside is the least, over the axes, of what leads to the side that the way
+    leaves through. What is pulled in stays on its ray, and so at its pixel, while a clamp of each axis would move it
+    sideways. Gradients flow as if the share were a constant: a point beyond the range still learns to come nearer.
+
+    Returns:
+        ``(..., 3)``. Points inside come back as they are, to the bit; the others lie on the border, but for rounding. A
+        way that never is inside (which takes an origin outside) ends outside.
+    """
+    low, high = point_range.split(3)
+    way = points - origins
+    with torch.no_grad():
+        share = (torch.where(way > 0, high, low) - origins) / way
+        share = torch.where(way == 0, torch.inf, share).amin(-1, keepdim=True).clamp(min=0)  # (..., 1)
+    return torch.where(share < 1, origins + share * way, points)
+
+
 def from_ray_frame(
     vectors: Tensor,  # (..., 2) along and across the ray
     points: Tensor,  # (..., 2) x, y of where each vector stands, seen from the origin

@@ -33,12 +33,29 @@ def test_points_project_to_the_centres_of_their_cells():
     metres = points * torch.tensor([80., 80., 8.]) - torch.tensor([40., 40., 5.])
     for camera in range(2):
         pixels, depth, _ = project(metres[:, camera], both['lidar2img'][:, camera:camera + 1])
-        inside = ((points[0, camera] > 0) & (points[0, camera] < 1)).all(-1)  # others were moved to the range's edge
-        assert inside.sum() >= 5
+        inside = ((points[0, camera] > 0) & (points[0, camera] < 1)).all(-1)  # others were drawn nearer
+        assert 5 <= inside.sum() < 15
         cells = torch.tensor([[(column + 0.5) * 56 / 5, (row + 0.5) * 40 / 3]
                               for row in range(3) for column in range(5)])
-        assert torch.allclose(pixels[0, 0, inside], cells[inside], atol=1e-3)
+        assert torch.allclose(pixels[0, 0], cells, atol=1e-3)
         assert torch.allclose(depth[0, 0, inside], torch.tensor(10.), atol=1e-4)
+        assert (depth[0, 0, ~inside] < 10 - 1e-3).all()
+
+
+def test_rows_that_look_out_of_the_range_stay_on_their_rays():
+    """Like nuScenes' front camera at 672x336: at 20 m, the first and the last row have left the heights -5 to 3 m."""
+    lidar2cam = torch.tensor([[1., 0, 0, 0], [0, 0, -1, -0.3], [0, 1, 0, -0.7], [0, 0, 0, 1]])
+    cam2img = torch.tensor([[531.9, 0, 342.8, 0], [0, 531.9, 164.4, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    lidar2img = (cam2img @ lidar2cam)[None, None]
+    queries = CameraGridQueries((6, 7), 8, initial_depth=20.)
+    points = queries([torch.randn(1, 1, 8, 6, 7)], dict(lidar2img=lidar2img, image_size=torch.tensor([672., 336.])))
+    low, high = queries.point_cloud_range.split(3)
+    pixels, depth, _ = project(points.reference_points * (high - low) + low, lidar2img)
+    rows = pixels[0, 0, :, 1].view(6, 7)
+    assert torch.allclose(rows, torch.tensor([28., 84, 140, 196, 252, 308])[:, None].expand(6, 7), atol=1e-2)
+    # rays of row 0 rise 136.4 / 531.9 m a metre, from -0.3 to 3 m in 12.9 m; those of row 1 would need 21.8 m
+    expected = torch.tensor([3.3 * 531.9 / 136.4, 20, 20, 20, 20, 4.7 * 531.9 / 143.6])
+    assert torch.allclose(depth.view(6, 7)[:, 3], expected, atol=1e-2)
 
 
 def test_content_is_the_pooled_feature_and_the_cell():

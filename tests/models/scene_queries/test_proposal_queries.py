@@ -2,6 +2,7 @@ import pytest
 import torch
 from two_cameras import OBJECTS, cameras, features
 
+from scene_qformer.geometry import cell_centers, project
 from scene_qformer.models import ProposalQueries
 from scene_qformer.models.heads.image_center_head import ImageCenters
 
@@ -72,3 +73,18 @@ def test_more_proposals_than_cells():
     queries = ProposalQueries(num_queries=97, num_proposals=71, embed_dims=8)
     with pytest.raises(ValueError, match='71 proposals, but the images have only 70 cells'):
         queries([features()], cameras())
+
+
+def test_proposals_beyond_the_range_stay_on_their_rays(queries, monkeypatch):
+    """At 500 m all points are outside: each must come back to the border in the direction of its own cell."""
+    head = queries.center_head
+    empty = head(features(2), cameras(2))
+    far = ImageCenters(torch.rand_like(empty.heatmap), torch.zeros_like(empty.offset),
+                       torch.full_like(empty.depth, 500.))
+    cells = torch.arange(2 * 35).expand(2, -1)[..., None]
+    points = queries._points(far, cells, cameras(2)) * torch.tensor([40., 40, 8]) - torch.tensor([20., 20, 4])
+    assert torch.allclose((points.abs() / torch.tensor([20., 20, 4])).amax(-1), torch.tensor(1.), atol=1e-5)
+    for camera in range(2):
+        pixels, depth, _ = project(points[:, camera * 35:][:, :35], cameras(2)['lidar2img'][:, camera:camera + 1])
+        expected = cell_centers(5, 7, 8).flatten(0, 1)
+        assert torch.allclose(pixels[:, 0], expected.expand(2, -1, -1), atol=1e-3) and (depth > 1).all()

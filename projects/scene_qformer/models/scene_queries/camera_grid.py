@@ -9,7 +9,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...geometry import cell_centers, unproject
+from ...geometry import camera_centers, cell_centers, pull_into_range, unproject
 from .pooling import pool_cameras
 from .query_set import QuerySet
 
@@ -19,10 +19,10 @@ class CameraGridQueries(BaseModule):
     """One query for each cell of a coarse grid over every camera's image; the local part of multi-granularity queries.
 
     The content is the cell's pooled feature beside a learned one of the cell; the reference point lies on the ray
-    through the cell's centre, at a learned depth. So a query starts from what its part of its camera shows, and
-    attention that projects reference points looks there. Global attention is free to look elsewhere: a query is local
-    by where it starts, not by a mask. There is no camera embedding, because the reference point tells the camera:
-    any number of cameras will do, and Q depends on it.
+    through the cell's centre, at a learned depth, or nearer where the ray leaves ``point_cloud_range`` before that. So
+    a query starts from what its part of its camera shows, and attention that projects reference points looks there.
+    Global attention is free to look elsewhere: a query is local by where it starts, not by a mask. There is no camera
+    embedding, because the reference point tells the camera: any number of cameras will do, and Q depends on it.
 
     Beside global queries, in one config, the two granularities are ::
 
@@ -90,7 +90,9 @@ class CameraGridQueries(BaseModule):
         low, high = self.point_cloud_range.split(3)
         with torch.autocast(lidar2img.device.type, enabled=False):  # half precision would miss by metres
             points = unproject(pixels, self.log_depth.float().exp().expand(pixels.shape[:-1]), lidar2img)
-        return ((points - low) / (high - low)).clamp(0, 1)
+            # At depth 0 intrinsics change nothing: lidar2img has the centres of lidar2cam.
+            points = pull_into_range(points, camera_centers(lidar2img)[..., None, :], self.point_cloud_range)
+        return ((points - low) / (high - low)).clamp(0, 1)  # rounding
 
     def loss(self, query_set: QuerySet, cameras: dict[str, Tensor], batch_data_samples: list) -> dict[str, Tensor]:
         """None of its own."""

@@ -9,6 +9,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...geometry import camera_centers, pull_into_range
 from ..heads.image_center_head import ImageCenters
 from .query_set import QuerySet
 from .unified import SceneQueries
@@ -21,6 +22,7 @@ class ProposalQueries(BaseModule):
     A dense head finds projected centres and their depth in every camera; the best peaks, taken over all cameras
     together, are un-projected to 3D reference points, and the features there become the content (Far3D, Jiang et al.,
     arXiv 2308.09616, section 3.2). The decoder then starts metres from an object instead of having to search for it.
+    Centres that are placed beyond ``point_cloud_range`` are drawn nearer along their ray until they lie inside.
 
     Args:
         num_queries: Number Q of queries in all.
@@ -65,9 +67,7 @@ class ProposalQueries(BaseModule):
             raise ValueError(f'ProposalQueries was asked for {self.num_proposals} proposals, but the images have only '
                              f'{scores.shape[1]} cells. Lower num_proposals, or give larger images.')
         cells = scores.topk(self.num_proposals).indices[..., None]  # (B, P, 1)
-        low, high = self.point_cloud_range.split(3)
-        points = (self.center_head.points(centers, cameras).flatten(1, 3) - low) / (high - low)
-        points = points.gather(1, cells.expand(-1, -1, 3)).clamp(0, 1)
+        points = self._points(centers, cells, cameras)
         content = self._of_cells(feat, cells)
         classes = self._of_cells(centers.heatmap, cells).sigmoid().to(content.dtype)
         query = self.content_norm(self.feature_proj(content) + self.class_proj(classes))
@@ -75,6 +75,16 @@ class ProposalQueries(BaseModule):
             query=torch.cat((query, learned.query.to(query.dtype)), dim=1),
             reference_points=torch.cat((points, learned.reference_points), dim=1),
             proposals=centers)
+
+    @torch.no_grad()
+    def _points(self, centers: ImageCenters, cells: Tensor, cameras: dict[str, Tensor]) -> Tensor:
+        """The centres that cells ``(B, P, 1)`` propose: ``(B, P, 3)`` in [0, 1]."""
+        low, high = self.point_cloud_range.split(3)
+        points = self.center_head.points(centers, cameras).flatten(1, 3).gather(1, cells.expand(-1, -1, 3))
+        camera = cells // centers.depth[0, 0].numel()
+        origins = camera_centers(cameras['lidar2cam']).gather(1, camera.expand(-1, -1, 3))
+        points = pull_into_range(points, origins, self.point_cloud_range)
+        return ((points - low) / (high - low)).clamp(0, 1)  # rounding
 
     @staticmethod
     @torch.no_grad()
