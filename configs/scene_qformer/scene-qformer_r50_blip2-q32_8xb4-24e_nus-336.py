@@ -10,6 +10,7 @@ model = dict(
         # BLIP-2 has no position of queries; boxes need one.
         encode_reference_points=True),
     # To start from BLIP-2's weights, which you download yourself (they were trained on a memory of width 1408):
+    #   scene_queries=dict(init_cfg=dict(type='Blip2QueryTokensInit', checkpoint='checkpoints/blip2.safetensors'))
     #   decoder=dict(init_cfg=dict(type='Blip2QFormerInit', checkpoint='checkpoints/blip2.safetensors',
     #                              fresh=['crossattention.attention.key', 'crossattention.attention.value']))
     projector=dict(in_channels=768),

@@ -3,7 +3,7 @@ import safetensors.torch
 import torch
 from small_blip2 import ours, theirs
 
-from scene_qformer.models import Blip2QueryDecoder, load_blip2_weights
+from scene_qformer.models import Blip2QueryDecoder, SceneQueries, load_blip2_query_tokens, load_blip2_weights
 
 
 def whole_model(qformer):
@@ -79,3 +79,34 @@ def test_init_cfg_without_the_file():
     decoder = Blip2QueryDecoder(num_layers=1, init_cfg=dict(type='Blip2QFormerInit', checkpoint='nowhere.safetensors'))
     with pytest.raises(FileNotFoundError, match='There is no checkpoint nowhere.safetensors'):
         decoder.init_weights()
+
+
+def whole_model_with_tokens(num_queries=7, embed_dims=21):
+    return {**whole_model(theirs()), 'query_tokens': torch.randn(1, num_queries, embed_dims)}
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_query_tokens_become_the_content(tmp_path, suffix):
+    tensors, path = whole_model_with_tokens(), tmp_path / f'blip2.{suffix}'
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(tensors, path) if suffix == 'safetensors' else torch.save(tensors, path)
+    init = dict(type='Blip2QueryTokensInit', checkpoint=str(path))
+    queries, fresh = SceneQueries(7, 21, init_cfg=init), SceneQueries(7, 21)
+    for module in (queries, fresh):
+        module.init_weights()
+    assert torch.equal(queries.query_embedding.weight, tensors['query_tokens'][0])
+    assert queries.query_embedding.weight.requires_grad
+    assert torch.equal(queries.reference_points.weight, fresh.reference_points.weight)
+
+
+def test_query_tokens_of_another_shape():
+    state = whole_model_with_tokens()
+    with pytest.raises(ValueError, match=r'= \(1, 5, 21\), .* got \(1, 7, 21\)\. Set num_queries and embed_dims'):
+        load_blip2_query_tokens(SceneQueries(5, 21), state)
+    with pytest.raises(ValueError, match=r'got \(7, 21\)'):
+        load_blip2_query_tokens(SceneQueries(7, 21), {'query_tokens': state['query_tokens'][0]})
+
+
+def test_the_qformer_alone_has_no_query_tokens():
+    with pytest.raises(ValueError, match='no query_tokens; it has .* more. .*give the file of the whole model'):
+        load_blip2_query_tokens(SceneQueries(7, 21), theirs().state_dict())

@@ -3,7 +3,7 @@ from .attention import GlobalAttention
 from .attention_maps import attention_weights, record_attention
 from .backbones import TimmBackbone
 from .blip2_decoder import Blip2QueryDecoder
-from .blip2_weights import load_blip2_weights
+from .blip2_weights import load_blip2_query_tokens, load_blip2_weights
 from .finite_losses import NonFiniteLossError
 from .heads import BBox3DL1Cost, ImageCenterHead, NMSFreeBBoxCoder, SceneDetectionHead
 from .joint_scene_encoder import JointSceneEncoder
@@ -31,6 +31,6 @@ __all__ = [
     'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NonFiniteLossError',
     'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead',
     'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
-    'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'attention_weights', 'load_blip2_weights',
-    'record_attention'
+    'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'attention_weights',
+    'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
 ]

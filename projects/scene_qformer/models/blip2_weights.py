@@ -1,7 +1,8 @@
 """Weights of transformers' ``Blip2QFormerModel`` for :class:`Blip2QueryDecoder`, by name.
 
 The names are the same, with one rule: in a checkpoint of a whole BLIP-2 model they begin with ``qformer.``. What the
-decoder has no place for is told, not dropped in silence.
+decoder has no place for is told, not dropped in silence. What the Q-Former takes in, BLIP-2's learned queries, lies in
+the whole model's checkpoint beside it, and is loaded into :class:`SceneQueries`.
 """
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
@@ -16,6 +18,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 WHOLE_MODEL_PREFIX = 'qformer.'
+QUERY_TOKENS = 'query_tokens'
 TEXT_BRANCH = re.compile(r'embeddings\.|cls\.|encoder\.layer\.\d+\.(intermediate|output)\.')
 
 
@@ -75,6 +78,28 @@ def load_blip2_weights(decoder: nn.Module, state_dict: Mapping[str, Tensor], fre
     return LoadReport(loaded, kept, text_branch, [name for name in state_dict if name not in used])
 
 
+def load_blip2_query_tokens(scene_queries: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Copy BLIP-2's learned queries into the content of scene queries; reference points, of which it has none, stay.
+
+    Args:
+        scene_queries: A :class:`SceneQueries` with ``num_queries`` and ``embed_dims`` as the checkpoint: 32 and 768.
+        state_dict: Of a whole BLIP-2 model: it holds ``query_tokens``, ``(1, 32, 768)``.
+
+    Raises:
+        ValueError: If there are no such tokens, or they have another shape.
+    """
+    if QUERY_TOKENS not in state_dict:
+        raise ValueError(f'The checkpoint has no {QUERY_TOKENS}; it has {_some(list(state_dict))}. They belong to the '
+                         'whole BLIP-2 model, not to its Q-Former: give the file of the whole model.')
+    tokens, content = state_dict[QUERY_TOKENS], scene_queries.query_embedding.weight
+    if tokens.shape != (1, *content.shape):
+        raise ValueError(f'Expected {QUERY_TOKENS} (1, num_queries, embed_dims) = {(1, *content.shape)}, as the scene '
+                         f'queries are, got {tuple(tokens.shape)}. Set num_queries and embed_dims as the checkpoint '
+                         'has them: 32 and 768 in BLIP-2.')
+    with torch.no_grad():
+        content.copy_(tokens[0])
+
+
 def _some(names: Sequence[str], number: int = 3) -> str:
     if not names:
         return 'nothing'
@@ -95,8 +120,33 @@ class Blip2QFormerInit:
         self.fresh = fresh
 
     def __call__(self, module: nn.Module) -> None:
-        checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu')
-        report = load_blip2_weights(module, checkpoint.get('state_dict', checkpoint), self.fresh)
+        report = load_blip2_weights(module, _read(self.checkpoint), self.fresh)
         print_log(f'{self.checkpoint}: {report}', logger='current')
-        if hasattr(module, '_params_init_info'):
-            update_init_info(module, init_info=f'{type(self).__name__}: load from {self.checkpoint}')
+        _note(module, self, self.checkpoint)
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class Blip2QueryTokensInit:
+    """``init_cfg`` of :class:`SceneQueries`: start from BLIP-2's learned queries in a local file.
+
+    Args:
+        checkpoint: Of a whole BLIP-2 model; ``.safetensors`` file or PyTorch checkpoint; nothing is downloaded.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint
+
+    def __call__(self, module: nn.Module) -> None:
+        load_blip2_query_tokens(module, _read(self.checkpoint))
+        _note(module, self, self.checkpoint)
+
+
+def _read(path: str) -> Mapping[str, Tensor]:
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    return checkpoint.get('state_dict', checkpoint)
+
+
+def _note(module: nn.Module, initializer: object, path: str) -> None:
+    """Tell mmengine's log of initialisations what came from where."""
+    if hasattr(module, '_params_init_info'):
+        update_init_info(module, init_info=f'{type(initializer).__name__}: load from {path}')

@@ -4,7 +4,7 @@ from mmdet3d.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import BaseModule
 
-from scene_qformer.models import GroupedSceneQueries, QuerySet, SceneQueryDecoder
+from scene_qformer.models import GroupedSceneQueries, QuerySet, SceneQueries, SceneQueryDecoder
 
 
 def features(batch_size=2):
@@ -52,6 +52,28 @@ def test_each_group_is_initialised_as_its_kind_is():
     assert (points[:, 2] == 0.5).all()
     quarters = (points[:, 0] >= 0.5).int() * 2 + (points[:, 1] >= 0.5).int()
     assert quarters.bincount(minlength=4).tolist() == [16] * 4
+
+
+def test_groups_start_at_different_points_of_one_sequence():
+    """Also where the learned queries stand within other kinds."""
+    residual = dict(type='ResidualSceneQueries', queries=dict(type='SceneQueries', num_queries=5))
+    queries = build(groups=dict(a=dict(num_queries=3), b=residual, c=dict(num_queries=7, concentration=2.)))
+    alone = SceneQueries(15, 4)
+    alone.init_weights()
+    points = queries(features(), {}).reference_points[0]
+    assert torch.equal(points[:8], alone.reference_points.weight[:8])
+    even = alone.reference_points.weight[8:] * 2 - 1
+    assert torch.allclose(points[8:] * 2 - 1, even.sign() * even**2, atol=1e-6)
+    assert len(points.unique(dim=0)) == 15
+
+
+@pytest.mark.parametrize('inner', [
+    dict(type='GroupedSceneQueries', groups=dict(x=dict(num_queries=2))),
+    dict(type='ResidualSceneQueries',
+         queries=dict(type='GroupedSceneQueries', groups=dict(x=dict(num_queries=2)), token_groups=['x']))])
+def test_groups_in_groups_are_refused(inner):
+    with pytest.raises(ValueError, match="Group 'b' holds groups itself.*side by side into one GroupedSceneQueries"):
+        build(groups=dict(a=dict(num_queries=1), b=inner))
 
 
 def test_mask_as_drawn_in_the_docstring():
@@ -108,6 +130,7 @@ def test_layout_of_omnidrive_and_orion():
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (dict(groups={}), 'at least one group'),
+    (dict(token_groups=[]), r'token_groups=\(\) leaves no scene token. Name .* or leave token_groups=None'),
     (dict(blind=dict(objects=['det'])), "blind names 'objects', but the groups are 'det', 'ego', 'map'"),
     (dict(blind=dict(det=['ego', 'lanes'])), "blind names 'lanes', but the groups are 'det', 'ego', 'map'"),
     (dict(blind=dict(ego=['det', 'ego'])), "Group 'ego' is to be blind to itself"),

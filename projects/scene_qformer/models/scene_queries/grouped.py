@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
 
 from .query_set import QuerySet
+from .unified import SceneQueries
 
 
 @MODELS.register_module()
@@ -33,16 +34,19 @@ class GroupedSceneQueries(BaseModule):
     Blindness holds between the two groups named and is not inherited: where b is blind to a, but sees c, which sees
     a, there b learns of a in the next layer.
 
+    Learned reference points of all groups start as one Sobol sequence, each group where the one before it ends: no two
+    queries start at the same point, and together they are spread as one set is.
+
     Args:
         groups: Config of each group's queries by the group's name, in order of the queries; any kind of scene queries,
-            ``SceneQueries`` where no ``type`` is given.
+            ``SceneQueries`` where no ``type`` is given. Not groups again.
         blind: For each group that is to be blind, the names of the groups that it must not see.
         token_groups: Names of the groups that become scene tokens, in this order; all by default.
         embed_dims: Channels C, of all groups.
 
     Raises:
-        ValueError: If there is no group, a name in ``blind`` or ``token_groups`` is not among the groups, or a group is
-            to be blind to itself.
+        ValueError: If there is no group, ``token_groups`` is empty, a name in it or in ``blind`` is not among the
+            groups, a group is to be blind to itself, or holds groups.
     """
 
     def __init__(self,
@@ -55,6 +59,9 @@ class GroupedSceneQueries(BaseModule):
             raise ValueError('GroupedSceneQueries needs at least one group: groups=dict(det=dict(num_queries=256)).')
         self.blind = {name: tuple(unseen) for name, unseen in (blind or {}).items()}
         self.token_groups = None if token_groups is None else tuple(token_groups)
+        if self.token_groups == ():
+            raise ValueError('token_groups=() leaves no scene token. Name the groups that become tokens, or leave '
+                             'token_groups=None for all.')
         named = dict(blind=[*self.blind, *(name for unseen in self.blind.values() for name in unseen)],
                      token_groups=self.token_groups or ())
         for argument, names in named.items():
@@ -67,9 +74,22 @@ class GroupedSceneQueries(BaseModule):
         self.groups = ModuleDict({
             name: MODELS.build({'type': 'SceneQueries', 'embed_dims': embed_dims, **cfg})
             for name, cfg in groups.items()})
+        self._refuse_groups_in_groups()
+        learned = [module for module in self.modules() if isinstance(module, SceneQueries)]  # also wrapped ones
+        for before, module in enumerate(learned):
+            module.first_point = sum(other.num_queries for other in learned[:before])
+        self.group_names = tuple(groups)
         self.embed_dims = embed_dims
         self.num_queries = sum(module.num_queries for module in self.groups.values())
         self.num_tokens = sum(self.groups[name].num_queries for name in self.token_groups or groups)
+
+    def _refuse_groups_in_groups(self) -> None:
+        for name, module in self.groups.items():
+            if any(isinstance(part, GroupedSceneQueries) for part in module.modules()):
+                raise ValueError(
+                    f'Group {name!r} holds groups itself: their names, and its token_groups, would be lost. Put all '
+                    'groups side by side into one GroupedSceneQueries, and write there which become tokens and which '
+                    'are blind.')
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
         """Put the groups' queries one after another.

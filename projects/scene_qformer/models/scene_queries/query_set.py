@@ -1,7 +1,7 @@
 """What every kind of scene queries returns."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ class QuerySet(NamedTuple):
     """Q queries a sample, as they enter the decoder.
 
     Scene queries are a module called with ``(img_feats, cameras)``, as positional encodings are (see
-    ``positional_encoding.py``), so that queries may depend on what the cameras show. It has
+    ``positional_encoding/``), so that queries may depend on what the cameras show. It has
 
     - ``num_queries``: Q, or the largest Q where it depends on the number of cameras, and ``embed_dims``;
+    - ``group_names``, only where the queries are in named groups: the names, known before any image is seen;
     - ``num_tokens``, only where fewer queries become scene tokens than enter the decoder (``token_groups``);
     - ``loss(query_set, cameras, batch_data_samples) -> dict``: losses of its own, for modules that predict something
       to choose their queries; an empty dict otherwise.
@@ -36,11 +37,7 @@ class QuerySet(NamedTuple):
         """
         if name is None:
             return slice(0, self.query.shape[1])
-        if name not in self.groups:
-            there = ', '.join(repr(known) for known in self.groups) or 'none: they are one unnamed set'
-            raise ValueError(f'A part asks for query_group={name!r}, but the groups of scene_queries are {there}. Name '
-                             'one of these, leave query_group=None for all queries, or add the group with '
-                             "scene_queries=dict(type='GroupedSceneQueries', groups=...).")
+        check_query_group(name, self.groups)
         return self.groups[name]
 
     def tokens(self, states: Tensor) -> Tensor:
@@ -48,3 +45,17 @@ class QuerySet(NamedTuple):
         if self.token_groups is None:
             return states
         return torch.cat([states[:, self.group(name)] for name in self.token_groups], dim=1)
+
+
+def check_query_group(name: str | None, groups: Iterable[str]) -> None:
+    """A part may ask for one of the groups, or for all queries by None.
+
+    Raises:
+        ValueError: If there is no such group; names those that there are.
+    """
+    groups = tuple(groups)
+    if name is not None and name not in groups:
+        there = ', '.join(map(repr, groups)) or 'none: they are one unnamed set'
+        raise ValueError(f'A part asks for query_group={name!r}, but the groups of scene_queries are {there}. Name '
+                         'one of these, leave query_group=None for all queries, or add the group with '
+                         "scene_queries=dict(type='GroupedSceneQueries', groups=...).")

@@ -34,6 +34,7 @@ class ResidualSceneQueries(BaseModule):
         self.queries = MODELS.build({'embed_dims': embed_dims, **queries})
         self.embed_dims = embed_dims
         self.num_queries = self.queries.num_queries
+        self.group_names: tuple[str, ...] = getattr(self.queries, 'group_names', ())
         self.num_tokens = getattr(self.queries, 'num_tokens', self.num_queries)
         self.feature_norm = nn.LayerNorm(embed_dims)
         self.feature_proj = nn.Linear(embed_dims, embed_dims)
