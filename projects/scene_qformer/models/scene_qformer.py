@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
+from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
 from .finite_losses import check_finite_losses
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
+from .scene_queries.query_set import check_query_group
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
@@ -37,23 +39,39 @@ class SceneQFormer(Base3DDetector):
           -> scene queries, decoder queries (num_layers, B, Q, C)
           -> projector              scene_tokens (B, Q, D)
           -> bbox_head              pred_instances_3d
+          -> aux_heads              losses only
 
-    Where the queries are in groups, the head takes part in its ``query_group``, and the groups that are tokens go
+    Where the queries are in groups, each head takes part in its ``query_group``, and the groups that are tokens go
     through the projector; see :class:`GroupedSceneQueries`.
+
+    A head is a module with ``loss(queries, reference_points, batch_data_samples) -> dict`` on queries
+    ``(num_layers, B, Q, C)`` and reference points ``(num_layers, B, Q, 3)``. It may have an attribute ``query_group``:
+    the name of the group whose queries it is handed; without it, or with None, it is handed all. ``bbox_head`` must
+    also have ``predict(queries, reference_points, batch_input_metas)``, and with ``denoising`` a ``denoising_loss``;
+    see :class:`SceneDetectionHead`. Auxiliary heads need neither: they train the queries, ``pred_instances_3d`` are of
+    ``bbox_head`` alone, and denoising queries answer to it alone. ::
+
+        bbox_head=dict(type='SceneDetectionHead', query_group='objects'),
+        aux_heads=dict(near=dict(type='SceneDetectionHead', query_group='det'))  # near.loss_cls, near.d0.loss_cls ...
 
     Args:
         backbone: Image backbone, e.g. ``mmdet.ResNet``.
         neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
-        positional_encoding: Added to the features; see ``positional_encoding.py``.
+        positional_encoding: Added to the features; see ``positional_encoding/``.
         scene_queries: The queries that become tokens; see ``scene_queries/``.
         decoder: Decoder of the queries.
         projector: From C to the language model's width D; None gives the queries as they are.
         bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
+        aux_heads: Further heads by name, beside ``bbox_head``. Their losses are called ``<name>.<loss>``.
         denoising: Denoising queries beside the learned ones in training; None for none.
         data_preprocessor: As in any mmdet3d detector.
         train_cfg: Must be empty: parts take their own settings. Accepted for mmdet3d's sake, as ``test_cfg``.
         test_cfg: Likewise.
         init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: If a head's ``query_group`` is not among the groups of ``scene_queries``, there are auxiliary heads
+            without ``bbox_head``, parts mean different spaces, or there are settings in ``train_cfg`` or ``test_cfg``.
     """
 
     def __init__(self,
@@ -64,6 +82,7 @@ class SceneQFormer(Base3DDetector):
                  neck: dict | None = None,
                  projector: dict | None = None,
                  bbox_head: dict | None = None,
+                 aux_heads: dict[str, dict] | None = None,
                  denoising: dict | None = None,
                  data_preprocessor: dict | None = None,
                  train_cfg: dict | None = None,
@@ -77,10 +96,17 @@ class SceneQFormer(Base3DDetector):
         self.decoder = MODELS.build(decoder)
         self.projector = MODELS.build(projector) if projector else None
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
+        self.aux_heads = ModuleDict(
+            {name: MODELS.build(cfg) for name, cfg in aux_heads.items()}) if aux_heads else None
         self.denoising = MODELS.build(denoising) if denoising else None
         if train_cfg or test_cfg:
             raise ValueError('SceneQFormer takes no train_cfg or test_cfg: give assigner, losses and bbox_coder to '
                              'bbox_head.')
+        if self.aux_heads is not None and self.bbox_head is None:
+            raise ValueError('aux_heads stand beside a bbox_head, and there is none: give the head that predicts as '
+                             f'bbox_head, and the others as aux_heads. aux_heads are {list(self.aux_heads)}.')
+        for head in (self.bbox_head, *(self.aux_heads or {}).values()):
+            check_query_group(_query_group(head), getattr(self.scene_queries, 'group_names', ()))
         check_one_space(self)
         for module in (self, self.backbone):  # the backbone is also loaded on its own, by init_cfg
             module.register_load_state_dict_pre_hook(refuse_other_shapes)
@@ -121,7 +147,7 @@ class SceneQFormer(Base3DDetector):
         query_set = self.scene_queries(img_feats, cameras)
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         if denoising is not None:
-            detecting = query_set.group(self._require_head('loss').query_group)
+            detecting = query_set.group(_query_group(self._require_head('loss')))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
@@ -153,6 +179,7 @@ class SceneQFormer(Base3DDetector):
 
         Raises:
             NonFiniteLossError: If one is not.
+            ValueError: If an auxiliary head's name gives a loss the name of another.
         """
         head = self._require_head('loss')
         denoising = None
@@ -166,8 +193,16 @@ class SceneQFormer(Base3DDetector):
             losses.update(head.denoising_loss(queries[:, :, :num_denoising], reference_points[:, :, :num_denoising],
                                               denoising.object_index, data_samples))
             queries, reference_points = queries[:, :, num_denoising:], reference_points[:, :, num_denoising:]
-        group = query_set.group(head.query_group)
+        group = query_set.group(_query_group(head))
         losses.update(head.loss(queries[:, :, group], reference_points[:, :, group], data_samples))
+        for name, aux_head in (self.aux_heads or {}).items():
+            group = query_set.group(_query_group(aux_head))
+            aux_losses = {f'{name}.{loss}': value for loss, value in aux_head.loss(
+                queries[:, :, group], reference_points[:, :, group], data_samples).items()}
+            if taken := sorted(losses.keys() & aux_losses.keys()):
+                raise ValueError(f'aux_heads has {name!r}, whose loss {taken[0]!r} has the name of a loss of another '
+                                 'part. Give the head another name.')
+            losses.update(aux_losses)
         check_finite_losses(losses, data_samples)
         return losses
 
@@ -176,7 +211,7 @@ class SceneQFormer(Base3DDetector):
         head = self._require_head('predict')
         metas = _metas(data_samples)
         decoded = self.decode_queries(inputs['imgs'], metas)
-        group = decoded.query_set.group(head.query_group)
+        group = decoded.query_set.group(_query_group(head))
         return self.add_pred_to_datasample(
             data_samples, head.predict(decoded.queries[:, :, group], decoded.reference_points[:, :, group], metas))
 
@@ -185,6 +220,11 @@ class SceneQFormer(Base3DDetector):
             raise RuntimeError(f"Mode '{mode}' needs a head, and this SceneQFormer was built with none: "
                                "give `bbox_head=dict(type='SceneDetectionHead', ...)`, or call mode='tensor'.")
         return self.bbox_head
+
+
+def _query_group(head: nn.Module | None) -> str | None:
+    """The group that a head takes part in; None for all queries."""
+    return getattr(head, 'query_group', None)
 
 
 def _metas(data_samples: list | None) -> list[dict] | None:
