@@ -86,8 +86,17 @@ def test_no_objects_give_finite_losses_and_gradients(head):
     assert losses['loss_depth'] == 0 and head.place_conv.weight.grad is not None
 
 
-@pytest.mark.parametrize('name', ['cam2img', 'lidar2cam', 'lidar2img'])
-def test_missing_matrices_are_named(head, name):
+@pytest.mark.parametrize(('name', 'purpose'), [
+    ('cam2img', 'depth in focal lengths'), ('lidar2cam', 'steeply'), ('lidar2img', 'back to the LiDAR frame')])
+def test_missing_matrices_are_named(head, name, purpose):
     without = {key: value for key, value in cameras().items() if key != name}
-    with pytest.raises(ValueError, match=f'needs {name}.*PackSceneInputs'):
+    with pytest.raises(ValueError, match=f'{purpose}.*and needs {name}.*PackSceneInputs'):
         head(features(), without)
+
+
+@pytest.mark.parametrize('label', [-1, 3])
+def test_labels_that_are_no_class_are_named(head, label):
+    broken = sample([[10., 4, -1, 4, 2, 1.5, 0, 0, 0], [-16., 0, 0, 1, 1, 1, 0, 0, 0]], [2, label])
+    broken.set_metainfo(dict(sample_token='token5'))
+    with pytest.raises(ValueError, match=f'classes 0 to 2, but .* token5 has the label {label}.*ObjectNameFilter'):
+        head.loss(head(features(2), cameras(2)), cameras(2), [OBJECTS, broken])

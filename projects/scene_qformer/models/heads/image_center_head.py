@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from ...geometry import cell_centers, project, ray_directions, unproject
 
 GAUSSIAN_SHARE = 6  # an object spans this many standard deviations of its spot in the heat map, as in CenterNet
+MATRICES = dict(  # which it needs, and what for
+    cam2img='measures depth in focal lengths along viewing rays',
+    lidar2cam='tells cells how steeply their viewing rays go up',
+    lidar2img='takes centres to the images and back to the LiDAR frame')
 UNIT_DEPTH = 0.04  # metres a pixel of focal length; an object whose depth code is 0 stands at UNIT_DEPTH * focal length
 
 
@@ -76,16 +80,18 @@ class ImageCenterHead(BaseModule):
 
         Args:
             feat: ``(B, N, C, Hl, Wl)``, one level of image features.
-            cameras: ``cam2img``, ``lidar2cam`` ``(B, N, 4, 4)`` and ``image_size`` ``(2,)``.
+            cameras: ``cam2img`` and ``lidar2cam`` ``(B, N, 4, 4)``, which give the viewing rays and the unit of depth,
+                ``image_size`` ``(2,)``, and ``lidar2img`` ``(B, N, 4, 4)``. That is read by :meth:`points` and
+                :meth:`targets` only, but asked for here, before there is anything to lose.
 
         Raises:
             ValueError: If a camera matrix is missing.
         """
-        for name in ('cam2img', 'lidar2cam', 'lidar2img'):
+        for name, purpose in MATRICES.items():
             if name not in cameras:
-                raise ValueError(f'ImageCenterHead measures depth along viewing rays and needs {name} (B, N, 4, 4) in '
-                                 'the metas of the data samples, but there is none. Use PackSceneInputs in the '
-                                 'pipeline, and call the model with data_samples.')
+                raise ValueError(f'ImageCenterHead {purpose} and needs {name} (B, N, 4, 4) in the metas of the data '
+                                 'samples, but there is none. Use PackSceneInputs in the pipeline, and call the model '
+                                 'with data_samples.')
         with torch.autocast(feat.device.type, enabled=False):
             rays = self._rays(feat, cameras)
         feat = feat + self.ray_proj(rays).permute(0, 1, 4, 2, 3)
@@ -122,6 +128,9 @@ class ImageCenterHead(BaseModule):
             predicted: Gives the shapes.
             cameras: As in :meth:`forward`.
             batch_data_samples: B data samples with ``gt_instances_3d``.
+
+        Raises:
+            ValueError: If a label is not one of the ``num_classes``.
         """
         height, width = predicted.depth.shape[-2:]
         stride = predicted.depth.new_tensor(_stride(predicted.depth, cameras))
@@ -131,6 +140,7 @@ class ImageCenterHead(BaseModule):
         pairs = []
         for index, sample in enumerate(batch_data_samples):
             boxes, labels = sample.gt_instances_3d.bboxes_3d, sample.gt_instances_3d.labels_3d.to(stride.device)
+            self._check_labels(labels, sample)
             pixels, depth, visible = project(
                 boxes.gravity_center.to(stride), cameras['lidar2img'][index],
                 image_size=(int(cameras['image_size'][1]), int(cameras['image_size'][0])))
@@ -150,6 +160,16 @@ class ImageCenterHead(BaseModule):
             pairs.append((torch.full_like(camera, index), camera, row, column, offset, depth))
         sample_index, camera, row, column, offset, depth = (torch.cat(parts) for parts in zip(*pairs))
         return CenterTargets(heatmap, (sample_index, camera, row, column), offset, depth)
+
+    def _check_labels(self, labels: Tensor, data_sample) -> None:
+        """Others would be painted into a class of the camera before or after."""
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)].tolist()
+        if wrong:
+            raise ValueError(
+                f'ImageCenterHead has classes 0 to {self.num_classes - 1}, but gt_instances_3d of sample '
+                f"{data_sample.metainfo.get('sample_token', '?')} has the label {wrong[0]}. -1 marks objects of no "
+                'known class: drop them with ObjectNameFilter in the pipeline. A larger label means that num_classes '
+                "is not the number of the dataset's classes.")
 
     def loss(self, predicted: ImageCenters, cameras: dict[str, Tensor],
              batch_data_samples: list) -> dict[str, Tensor]:
