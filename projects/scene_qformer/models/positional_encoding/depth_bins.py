@@ -23,8 +23,9 @@ class DepthBinEncoding(BaseModule):
     stand for their centres (its cells stand for their upper left corners), and points outside the range are clamped to
     its border and otherwise used, where theirs also masks cells with more than half of their points outside.
 
-    Queries' reference points are numbers in [0, 1] of a range of the LiDAR frame as well: memory and queries are told
-    the same space.
+    Queries' reference points are fractions of a range of the LiDAR frame as well: memory and queries are told places in
+    one frame, but not in the same numbers. By default the queries' range is smaller (51.2 m to each side, heights from
+    -5 to 3 m), and the decoder codes their fractions by sines. What matches what is for attention to learn.
 
     Nothing is kept between calls: the matrices change with every frame that is augmented. Computed in float32, also
     inside autocast.
