@@ -1,4 +1,4 @@
-"""Every variant of the comparison is the base with one entry replaced, and trains a step."""
+"""Every variant of the comparison is the base with one entry replaced, and trains a step; the rig stays as it is."""
 import copy
 from pathlib import Path
 
@@ -67,7 +67,33 @@ def test_the_base_takes_sizes_from_the_config():
         concentration=CFG.model.scene_queries.get('concentration', 1.))
     assert BASE.model.decoder.cross_attn_cfg.type == 'SurroundDeformableAttention'
     assert BASE.model.get('denoising') == CFG.model.get('denoising')
-    assert BASE.train_dataloader == CFG.train_dataloader
+    assert len(BASE.train_dataloader.dataset.pipeline) == len(CFG.train_dataloader.dataset.pipeline) - 2
+    assert CFG.train_dataloader.dataset.pipeline[3].type == 'RandomMirrorScene'  # the config given stays as it is
+
+
+def test_no_step_of_training_moves_a_camera():
+    """Else what knows a camera by its number would learn from labels that are turned against the images."""
+    pipeline = BASE.train_dataloader.dataset.pipeline
+    assert not [step.type for step in pipeline if 'Mirror' in step.type or 'Rotate' in step.type or 'Warp' in step.type]
+    # images are read and cropped as in validation: so the cameras are those of validation
+    tested = [step for step in BASE.test_dataloader.dataset.pipeline if step.type != 'PackSceneInputs']
+    assert pipeline[:len(tested)] == tested
+    assert [step.type for step in pipeline[len(tested):]] == [
+        'LoadAnnotations3D', 'ObjectRangeFilter', 'ObjectNameFilter', 'PackSceneInputs']
+
+
+def test_what_does_not_project_is_also_compared_under_rays():
+    plain, informed = AXES['cross-attention'], AXES['cross-attention, under sine + rays']
+    assert list(informed) == list(plain)
+    for name, options in informed.items():
+        cfg = with_options(BASE, options)
+        assert [part.type for part in cfg.model.positional_encoding.encodings] == ['Sine2DEncoding', 'RayEncoding']
+        assert cfg.model.decoder == with_options(BASE, plain[name]).model.decoder
+
+
+def test_no_two_rows_are_the_same_model():
+    rows = [repr(with_options(BASE, options).model) for options in [{}, *ALL.values()]]
+    assert len(set(rows)) == len(rows)
 
 
 @pytest.mark.parametrize('name', AXES['queries'])

@@ -12,28 +12,22 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import hashlib
-import json
 import signal
 import sys
 from pathlib import Path
 
 import mmcv
 import numpy as np
-import torch
-from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from scene_qformer.comparison import budgeted_base, facts_of, measure, plan_runs, row
 from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.engine.command_line import config_file
-from scene_qformer.evaluation.forward_time import time_forward
-from scene_qformer.evaluation.variant_table import VariantResult, to_json, to_markdown
-from scene_qformer.experiment import epoch_options
-from scene_qformer.random_batch import random_batch_like
-from scene_qformer.training_runs import TrainingRun, data_digest, train_all
-from scene_qformer.variants import BASE_NAME, Axes, Options, as_typed, axes, base_options, cross, with_options
+from scene_qformer.evaluation.variant_table import to_json, to_markdown
+from scene_qformer.training_runs import train_all
+from scene_qformer.variants import BASE_NAME, Axes, Options, as_typed, axes, cross, with_options
 from scene_qformer.visualization.variant_plot import draw_variants
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,19 +55,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_base(args: argparse.Namespace) -> tuple[Config, Axes]:
-    """The config of the base, with the budget, and the axes around it."""
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    around = axes(cfg)
-    base = with_options(cfg, base_options(cfg))
-    schedule = dict(option.split('=') for option in epoch_options(base, args.epochs))
-    base.merge_from_dict({key: int(value) for key, value in schedule.items()})
-    base.train_cfg.val_interval = args.epochs
-    base.default_hooks.checkpoint = dict(type='CheckpointHook', interval=args.epochs, save_optimizer=False)
-    return base, around
-
-
 def choose(args: argparse.Namespace, around: Axes) -> list[tuple[str, str, Options]]:
     """Axis, name and options of the variants that are wanted."""
     for name in [*(args.axes or []), *(name for pair in args.cross for name in pair)]:
@@ -86,57 +67,6 @@ def choose(args: argparse.Namespace, around: Axes) -> list[tuple[str, str, Optio
     if not rows:
         sys.exit(f'No variant is called {" or ".join(args.only)}; see --list.')
     return rows
-
-
-def settings_of(cfg: Config, seed: int, data: str, precision: str) -> dict[str, str]:
-    """All that decides the result of a run; not where the data lies."""
-    text = cfg.pretty_text.replace(str(cfg.train_dataloader.dataset.data_root), '<data>')
-    return dict(config=text, seed=str(seed), data=data, precision=precision)
-
-
-def measure(configs: dict[str, Config], rounds: int, note: Path) -> tuple[dict[str, int], dict[str, list[float]]]:
-    """Parameters, and seconds of forward passes in float32 at batch 1; times of the very same models are kept."""
-    init_default_scope('mmdet3d')
-    models = {name: MODELS.build(cfg.model) for name, cfg in configs.items()}
-    parameters = {name: sum(value.numel() for value in model.parameters()) for name, model in models.items()}
-    if not rounds:
-        return parameters, {}
-    text = json.dumps([rounds, torch.get_num_threads(), {name: repr(cfg.model) for name, cfg in configs.items()}])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    kept = json.loads(note.read_text()) if note.is_file() else {}
-    if kept.get('settings') != digest:
-        print(f'timing {len(models)} models in turn, {rounds} rounds', flush=True)
-        torch.manual_seed(0)
-        batch = random_batch_like(next(iter(configs.values())))
-        times = time_forward(models, batch, rounds)
-        kept = dict(settings=digest, seconds={name: values.tolist() for name, values in times.items()})
-        note.write_text(json.dumps(kept) + '\n')
-    return parameters, kept['seconds']
-
-
-def facts_of(args: argparse.Namespace, base: Config, base_result: VariantResult, rounds: int) -> dict[str, str]:
-    """What holds for all rows."""
-    frames = len(DATASETS.build(base.train_dataloader.dataset))
-    batch_size = base.train_dataloader.batch_size
-    facts = {
-        'base': f'{BASE_NAME} of {base.model.scene_queries.num_queries} queries, all else as in '
-                f'`{Path(args.config).name}`, which has denoising {"on" if base.model.get("denoising") else "off"}',
-        'budget of every run': f'{args.epochs} epochs of {frames} frames, batch {batch_size}: '
-                               f'{args.epochs * -(-frames // batch_size)} steps',
-        'precision of training': precision_of(base),
-    }
-    values = [scores['mAP'] for scores in base_result.scores.values()]
-    if len(values) > 1:
-        facts['mAP of the base from seed to seed'] = f'{min(values):.3f} to {max(values):.3f}'
-    if rounds:
-        facts['ms a frame'] = (f'median of {rounds} forward passes to boxes, batch 1, float32, '
-                               f'number of threads {torch.get_num_threads()}, all variants in turn')
-    return facts
-
-
-def precision_of(cfg: Config) -> str:
-    """As ``--amp`` makes it where that is fast."""
-    return 'bfloat16' if bfloat16_is_fast() or cfg.optim_wrapper.type == 'BFloat16OptimWrapper' else 'float32'
 
 
 def write_page(page: Path, table: str, picture: np.ndarray) -> None:
@@ -152,8 +82,9 @@ def write_page(page: Path, table: str, picture: np.ndarray) -> None:
 def main() -> None:
     args = parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')
-    base, around = make_base(args)
-    rows = choose(args, around)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    base, rows = budgeted_base(cfg, args.epochs), choose(args, axes(cfg))
     configs = {BASE_NAME: base, **{f'{axis}: {name}': with_options(base, options) for axis, name, options in rows}}
     if args.list:
         for axis, name, options in rows:
@@ -164,38 +95,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the trainings with this script
     init_default_scope('mmdet3d')
     parameters, times = measure(configs, args.rounds, args.work_dir / 'times.json')
-
-    dataset = base.train_dataloader.dataset
-    data = data_digest(dataset.data_root, [dataset.ann_file, base.val_dataloader.dataset.ann_file])
-    amp = ['--amp'] if bfloat16_is_fast() else []
-    runs = []
-    for seed in args.seeds:
-        for name, cfg in configs.items():
-            seeded = with_options(cfg, {'randomness': dict(seed=seed)})
-            label = 'base' if name == BASE_NAME else name
-            runs.append(TrainingRun(label, seed, seeded, settings_of(seeded, seed, data, precision_of(base)),
-                                    args.work_dir / 'runs'))
-    failures = train_all(runs, REPOSITORY / 'tools' / 'train.py', args.jobs, amp,
+    runs = plan_runs(configs, args.seeds, args.work_dir / 'runs')
+    failures = train_all(runs, REPOSITORY / 'tools' / 'train.py', args.jobs, ['--amp'] if bfloat16_is_fast() else [],
                          report=lambda line: print(line, flush=True))
 
-    finished = {(run.name, run.seed): result for run in runs if (result := run.result())}
-
-    def result_of(axis: str, name: str, label: str, change: str) -> VariantResult:
-        milliseconds = 1e3 * np.array(times[name]) if name in times else None
-        return VariantResult(
-            axis, label, change, parameters[name],
-            {seed: {key: finished[key_of, seed][key] for key in ('mAP', 'NDS')} for seed in args.seeds
-             if (key_of := 'base' if name == BASE_NAME else name, seed) in finished},
-            None if milliseconds is None else float(np.median(milliseconds)),
-            None if milliseconds is None else tuple(np.percentile(milliseconds, (25, 75)).tolist()))
-
-    base_result = result_of('', BASE_NAME, BASE_NAME, '')
-    results = [result_of(axis, f'{axis}: {name}', name, as_typed(options)) for axis, name, options in rows]
-    facts = facts_of(args, base, base_result, args.rounds)
-    table = to_markdown(base_result, results, args.seeds, facts)
-    picture = draw_variants(base_result, results, f'Variants of {BASE_NAME}; {facts["budget of every run"]}')
+    base_row = row(BASE_NAME, '', BASE_NAME, '', runs, parameters, times)
+    results = [row(f'{axis}: {name}', axis, name, as_typed(options), runs, parameters, times)
+               for axis, name, options in rows]
+    facts = facts_of(Path(args.config).name, cfg, base, base_row, args.rounds)
+    table = to_markdown(base_row, results, args.seeds, facts)
+    picture = draw_variants(base_row, results, f'Variants of {BASE_NAME}; {facts["budget of every run"]}')
     (args.work_dir / 'table.md').write_text(table)
-    (args.work_dir / 'table.json').write_text(to_json(base_result, results, facts))
+    (args.work_dir / 'table.json').write_text(to_json(base_row, results, facts))
     mmcv.imwrite(picture[..., ::-1], str(args.work_dir / 'variants.png'))
     if args.page:
         write_page(args.page, table, picture)

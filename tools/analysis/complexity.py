@@ -1,4 +1,5 @@
-"""What each part of a model costs: parameters, FLOPs, activation memory, time. Needs no data and no weights.
+"""What each part of a model costs: parameters, FLOPs, activation memory, time. Needs no data and no weights: they are
+freshly initialised, so that queries lie where they start in training.
 
     python tools/analysis/complexity.py CONFIG [--train] [--batch-size 1] [--expand decoder backbone]
 """
@@ -9,13 +10,13 @@ import json
 from pathlib import Path
 
 import torch
-from mmdet3d.registry import MODELS
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.complexity import measure_complexity, to_dicts, to_markdown
+from scene_qformer.fresh_model import build_fresh_model
 from scene_qformer.random_batch import random_batch_like
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.default_scope)
     MMLogger.get_current_instance().setLevel('WARNING')  # else lines for each parameter that is initialised
-    model = MODELS.build(cfg.model).to(args.device)  # weights do not matter, so they are not initialised
+    model = build_fresh_model(cfg.model).to(args.device)
     batch = random_batch_like(cfg, args.batch_size, args.image_size)
     images = batch['inputs']['img']
     costs = measure_complexity(model, batch, args.train, args.expand, args.runs)
