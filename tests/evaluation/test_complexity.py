@@ -1,3 +1,4 @@
+import copy
 import time
 
 import pytest
@@ -154,8 +155,18 @@ def test_tables(costs):
 
 def test_model_is_left_as_it_was():
     model = Tiny()
-    measure_complexity(model, dict(inputs=torch.randn(2, 7, 3), data_samples=None), num_runs=1)
-    assert model.training and all(parameter.grad is None for parameter in model.parameters())
+    model.backbone = nn.Sequential(nn.Linear(3, 7), nn.BatchNorm1d(7), nn.Linear(7, 5))  # over Q
+    batch = dict(inputs=torch.randn(2, 7, 3), data_samples=None)
+    model(**batch, mode='loss')['loss'].backward()
+    model.decoder.eval()
+    before = copy.deepcopy(model.state_dict())
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    measure_complexity(model, batch, train=True, num_runs=1)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert before['backbone.1.num_batches_tracked'] == 1
+    assert all(parameter.grad is gradients[name] for name, parameter in model.named_parameters())
+    assert model.training and not model.decoder.training
 
 
 def test_recomputed_layers_cost_a_forward_pass_more():

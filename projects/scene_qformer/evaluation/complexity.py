@@ -1,6 +1,7 @@
 """What each part of a model costs: parameters, FLOPs, activations, time."""
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ NOTES = (
 
 TOTAL = 'total'
 aten = torch.ops.aten
+
+
 def _convolution_backward(grad_shape: Sequence[int], input_shape: Sequence[int], weight_shape: Sequence[int],
                           *args: Any, out_shape: Any) -> int:
     """As much as forward for each of the two gradients, that of the input and that of the weights, if wanted."""
@@ -76,7 +79,8 @@ def measure_complexity(model: nn.Module, batch: dict, train: bool = False, expan
     """Measure a detector part by part.
 
     Every pass runs whole; a part counts in the first pass in which it runs, so that the projector, which no detection
-    loss reaches, is measured with the scene tokens.
+    loss reaches, is measured with the scene tokens. A copy is measured: training steps change BatchNorm's statistics
+    and leave gradients, and the model given keeps its own.
 
     Args:
         model: A :class:`SceneQFormer` or another detector with modes ``loss``, ``predict`` and ``tensor``.
@@ -88,24 +92,20 @@ def measure_complexity(model: nn.Module, batch: dict, train: bool = False, expan
     Returns:
         The parts in the order of the model, then what lies between, then the total.
     """
+    model = copy.deepcopy(model)
     parts = list_parts(model, expand)
     data = model.data_preprocessor(batch, training=True)
     has_head = getattr(model, 'bbox_head', None) is not None
     evaluated = [_pass(model, data, mode) for mode in (['predict'] if has_head else []) + ['tensor']]
     trained = [_pass(model, data, mode) for mode in (['loss'] if has_head else []) + ['tensor']]
-    was_training = model.training
-    try:
-        model.eval()
-        with torch.no_grad():
-            flops = _flops(parts, evaluated)
-            seconds = _seconds(parts, evaluated, num_runs)
-        model.train()
-        activations = _activations(model, parts, trained)
-        train_flops = _flops(parts, trained, backward=True) if train else {}
-        train_seconds = _seconds(parts, trained, num_runs, backward=True) if train else {}
-    finally:
-        model.train(was_training)
-        model.zero_grad(set_to_none=True)
+    model.eval()
+    with torch.no_grad():
+        flops = _flops(parts, evaluated)
+        seconds = _seconds(parts, evaluated, num_runs)
+    model.train()
+    activations = _activations(model, parts, trained)
+    train_flops = _flops(parts, trained, backward=True) if train else {}
+    train_seconds = _seconds(parts, trained, num_runs, backward=True) if train else {}
 
     def cost(name: str, modules: Sequence[nn.Module]) -> PartCost:
         parameters = {parameter for module in modules for parameter in module.parameters()}

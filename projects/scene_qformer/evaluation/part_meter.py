@@ -158,4 +158,3 @@ class PartMeter:
             if node is not None and node not in self._owner:
                 self._owner[node] = label
                 waiting += [following for following, _ in node.next_functions]
-
