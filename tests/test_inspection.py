@@ -8,17 +8,26 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet3d.registry import MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.structures import InstanceData
+from torch import nn
 
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from scene_qformer.geometry import project
 from scene_qformer.inference import build_test_dataset, load_model, predict_frame
 from scene_qformer.inspection import choose_queries, inspect_frame
+from scene_qformer.models.positional_encoding import sine_embedding
+from scene_qformer.variants import axes, with_options
 from tools import initialize_checkpoint, visualize_attention
 
 CONFIG = str(Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py')
+CFG = Config.fromfile(CONFIG)
+NUM_QUERIES, NUM_LAYERS = CFG.model.scene_queries.num_queries, CFG.model.decoder.num_layers
+SMALLER = {'model.backbone.base_channels': 4, 'model.neck.in_channels': [8, 16, 32],
+           'model.scene_queries.num_queries': 31, 'model.scene_queries.num_proposals': 17}
+ATTENTIONS = {CFG.model.decoder.cross_attn_cfg.type: {}, **axes(CFG)['cross-attention']}
 CAMERA_POINTS = ['model.decoder.cross_attn_cfg._delete_=True', 'model.decoder.cross_attn_cfg.num_levels=6',
                  'model.decoder.cross_attn_cfg.type=MultiScaleDeformableAttention']
 
@@ -70,29 +79,33 @@ def test_queries_of_a_frame(model_and_dataset):
     assert int(mine.labels_3d) == int(expected.labels_3d[0])
     assert torch.allclose(mine.bboxes_3d.tensor[0], expected.bboxes_3d.tensor[0], atol=1e-3)
     assert frame.prediction(len(frame.predictions)) is None
-    assert frame.layer_name == '3 of 3' and inspect_frame(model, dataset[1], layer=0).layer_name == '1 of 3'
+    assert frame.layer_name == f'{NUM_LAYERS} of {NUM_LAYERS}'
+    assert inspect_frame(model, dataset[1], layer=0).layer_name == f'1 of {NUM_LAYERS}'
 
 
 def test_look_of_a_query(model_and_dataset):
     model, dataset = model_and_dataset
     frame = inspect_frame(model, dataset[0])
     metainfo = dataset[0]['data_samples'].metainfo
-    pixels, _, seen = project(frame.reference_points, metainfo['lidar2img'], (128, 320))
+    pixels, _, seen = project(frame.reference_points, metainfo['lidar2img'], frame.image_size[::-1])
     one_camera = int(np.flatnonzero(seen.sum(0) == 1)[0])
     no_camera = int(np.flatnonzero(seen.sum(0) == 0)[0])
     look, camera = frame.look(one_camera), int(np.flatnonzero(seen[:, one_camera])[0])
     name = metainfo['cam_names'][camera]
-    assert look.maps[name][0].shape == (14, 56) and look.image_size == (448, 112)
+    load, crop = CFG.test_pipeline[:2]
+    assert look.image_size == frame.image_size == tuple(crop.size)
+    assert look.maps[name][0].shape == (crop.size[1] // 8, crop.size[0] // 8)
     assert [other for other in look.maps if look.share(other)] == [name]
     assert look.share(name) == pytest.approx(1)
     assert list(look.points) == [name]
     np.testing.assert_allclose(look.points[name], pixels[camera, one_camera], atol=1e-3)
     # the attention surrounds the point: samples lie within 3 cells of 8 pixels
     rows, columns = np.nonzero(look.maps[name][0])
-    assert np.abs((columns + 0.5) * 8 - look.points[name][0]).max() <= 4 * 8
-    assert np.abs((rows + 0.5) * 8 - look.points[name][1]).max() <= 4 * 8
-    # 1600x900 at a fifth, of which 52 rows are cut off
-    np.testing.assert_allclose(look.image_maps[name] @ (800, 450, 1), (160, 38, 1), atol=0.5)
+    assert np.abs((columns + 0.5) * 8 - look.points[name][0]).max() <= 4 * 8 + 1e-3
+    assert np.abs((rows + 0.5) * 8 - look.points[name][1]).max() <= 4 * 8 + 1e-3
+    # 1600x900 shrunk, the middle of which lies higher by the rows that the crop takes from the top
+    (width, height), above = load.size, round(crop.anchor[1] * (load.size[1] - crop.size[1]))
+    np.testing.assert_allclose(look.image_maps[name] @ (800, 450, 1), (width / 2, height / 2 - above, 1), atol=1e-3)
     assert not frame.look(no_camera).points and not any(map(frame.look(no_camera).share, look.maps))
 
 
@@ -107,7 +120,50 @@ def test_points_of_each_camera(run, root: Path, tmp_path: Path):
     look = frame.look(5)
     points = frame.attention.inputs()['reference_points'][0, 5].numpy()
     names = dataset[0]['data_samples'].metainfo['cam_names']
-    np.testing.assert_allclose([look.points[name] for name in names], points * (448, 112), atol=1e-3)
+    np.testing.assert_allclose([look.points[name] for name in names], points * frame.image_size, atol=1e-3)
+
+
+@pytest.fixture(scope='module')
+def small_frame(root: Path):
+    """The first frame at 112x32 pixels."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.test_dataloader.dataset.data_root = str(root)
+    load, crop = cfg.test_dataloader.dataset.pipeline[:2]
+    load.size, crop.size = (112, 63), (112, 32)
+    return build_test_dataset(cfg)[0]
+
+
+@pytest.mark.parametrize('name', ATTENTIONS)
+def test_every_attention_from_the_points_of_its_layer(name: str, small_frame):
+    model = MODELS.build(with_options(with_options(CFG, SMALLER), ATTENTIONS[name]).model)
+    model.init_weights()
+    model.eval()
+    moving = getattr(model.decoder, 'refinements', None)
+    assert (moving is None) == (name == 'Blip2QueryDecoder')
+    for refinement in moving or ():
+        nn.init.normal_(refinement.weight, std=0.1)
+    told = []  # what each layer is told of its points; only the first, where they do not move
+    model.decoder.position_mlp.register_forward_pre_hook(lambda module, arguments: told.append(arguments[0][0]))
+    low, high = (part.numpy() for part in model.bbox_head.point_cloud_range.split(3))
+    frames = [inspect_frame(model, small_frame, layer) for layer in range(NUM_LAYERS)]
+    for layer, frame in enumerate(frames):
+        points = torch.from_numpy((frame.reference_points - low) / (high - low))
+        embedded = sine_embedding(points, model.decoder.embed_dims // 2)
+        torch.testing.assert_close(embedded, told[layer if moving else 0], atol=1e-4, rtol=0)
+        assert frame.layer_name == f'{layer + 1} of {NUM_LAYERS}'
+        look = frame.look(5)
+        total = sum(map(look.share, look.maps))
+        assert total == pytest.approx(1, abs=1e-4) or (total == 0 and not look.points)
+        if 'MultiScaleDeformable' not in name:
+            pixels, _, seen = project(frame.reference_points[5:6], frame.metainfo['lidar2img'], (32, 112))
+            expected = {camera: pixels[index, 0] for index, camera in enumerate(frame.metainfo['cam_names'])
+                        if seen[index, 0]}
+            assert look.points.keys() == expected.keys()
+            for camera, pixel in expected.items():
+                np.testing.assert_allclose(look.points[camera], pixel, atol=1e-6)
+    moved = np.abs(frames[-1].reference_points - frames[0].reference_points).max()
+    assert moved > 0.1 if moving else moved == 0  # metres
+    np.testing.assert_array_equal(inspect_frame(model, small_frame).reference_points, frames[-1].reference_points)
 
 
 def test_model_without_head_is_refused(model_and_dataset):
@@ -144,8 +200,8 @@ def test_chosen_frames_queries_and_layer(run, checkpoint: str, tmp_path: Path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--sample-idx', '4'], 'no frame 4: the test set has 0 to 3'),
-    (['--num', '1', '--queries', '320'], 'no query 320: there are 0 to 319'),
-    (['--num', '1', '--layer', '3'], 'no layer 3: 3 were recorded'),
+    (['--num', '1', '--queries', f'{NUM_QUERIES}'], f'no query {NUM_QUERIES}: there are 0 to {NUM_QUERIES - 1}'),
+    (['--num', '1', '--layer', f'{NUM_LAYERS}'], f'no layer {NUM_LAYERS}: {NUM_LAYERS} were recorded'),
 ])
 def test_wrong_numbers_are_refused(run, checkpoint: str, tmp_path: Path, arguments: list[str], message: str):
     with pytest.raises((SystemExit, IndexError), match=message):

@@ -9,10 +9,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from .geometry import project
 from .models import record_attention
 from .models.attention_maps import AttentionRecording
+from .models.scene_qformer import DecodedQueries
 from .visualization import QueryLook
 
 
@@ -22,7 +24,7 @@ class InspectedFrame:
 
     predictions: InstanceData  # bboxes_3d, labels_3d, scores_3d: one of each detecting query, in their order
     first_query: int  # index of the first detecting query among all
-    reference_points: np.ndarray  # (Q, 3) of all queries in the LiDAR frame, metres
+    reference_points: np.ndarray  # (Q, 3) of all queries as they enter the layer, in the LiDAR frame, metres
     attention: AttentionRecording
     layer: int
     metainfo: dict  # of the data sample
@@ -35,7 +37,8 @@ class InspectedFrame:
 
     def look(self, query: int) -> QueryLook:
         """Where a query looked."""
-        maps = self.attention.maps(self.layer, queries=torch.tensor([query], device=self._looked_from.device))
+        device = self.attention.inputs(self.layer)['query'].device
+        maps = self.attention.maps(self.layer, queries=torch.tensor([query], device=device))
         cameras = self.metainfo['cam_names']
         pixels, seen = self._pixels(query)
         image_maps = self.metainfo['cam2img'] @ np.linalg.inv(self.metainfo['ori_cam2img'])
@@ -52,17 +55,19 @@ class InspectedFrame:
         return f'{self.layer % total + 1} of {total}'
 
     @property
-    def _looked_from(self) -> torch.Tensor:
-        return self.attention.inputs(self.layer)['reference_points']
+    def _camera_points(self) -> Tensor | None:
+        """``(B, Q, N*L, 2 or 4)`` where the attention has a point of its own for each camera and level."""
+        points = self.attention.inputs(self.layer).get('reference_points')
+        return None if points is None or points.dim() == 3 else points
 
     def _pixels(self, query: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixel (N, 2) of the query's point in each of the network's images, and whether it is there (N,)."""
-        size = np.array(self.image_size)
-        if self._looked_from.shape[-1] == 3:
+        size, camera_points = np.array(self.image_size), self._camera_points
+        if camera_points is None:
             pixels, _, in_front = project(self.reference_points[query:query + 1], self.metainfo['lidar2img'])
             pixels, in_front = pixels[:, 0], in_front[:, 0]
-        else:  # a point of its own for each camera and level; levels of a camera share it
-            points = self._looked_from[0, query, :, :2].float().cpu().numpy()
+        else:  # levels of a camera share one
+            points = camera_points[0, query, :, :2].float().cpu().numpy()
             pixels = points[::len(points) // len(self.metainfo['cam_names'])] * size
             in_front = np.ones(len(pixels), dtype=bool)
         return pixels, in_front & ((pixels >= 0) & (pixels < size)).all(-1)
@@ -96,9 +101,7 @@ def inspect_frame(model: BaseModel, inputs: Mapping, layer: int = -1) -> Inspect
         bboxes_3d=metainfo['box_type_3d'](boxes.cpu(), box_dim=boxes.shape[-1], origin=(0.5, 0.5, 0.5)),
         scores_3d=scores.cpu(),
         labels_3d=labels.cpu())
-    points = attention.inputs(layer)['reference_points']
-    if points.shape[-1] != 3:  # 2D ones of each camera: the queries' 3D ones are elsewhere
-        points = decoded.reference_points[-1]
+    points = points_before_layer(decoded, attention, layer)
     low, high = head.point_cloud_range.split(3)
     return InspectedFrame(
         predictions=predictions,
@@ -108,6 +111,27 @@ def inspect_frame(model: BaseModel, inputs: Mapping, layer: int = -1) -> Inspect
         layer=layer,
         metainfo=metainfo,
         image_size=(imgs.shape[-1], imgs.shape[-2]))
+
+
+def points_before_layer(decoded: DecodedQueries, attention: AttentionRecording, layer: int = -1) -> Tensor:
+    """The points with which queries enter a layer: those that they look from.
+
+    Args:
+        decoded: What the decoder gave.
+        attention: Recorded meanwhile.
+        layer: One of those with cross-attention; negative ones count from the last.
+
+    Returns:
+        ``(B, Q, 3)`` in [0, 1].
+
+    Raises:
+        IndexError: If there is no such layer.
+    """
+    attention.inputs(layer)  # names the layers, should there be none such
+    # Where points move, every layer has cross-attention; where some have none, as in BLIP-2's decoder, all points are
+    # alike. So counting the layers with cross-attention serves both.
+    index = range(len(attention.layers))[layer]
+    return decoded.reference_points[index - 1] if index else decoded.query_set.reference_points
 
 
 def choose_queries(predictions: InstanceData, num: int) -> list[int]:
