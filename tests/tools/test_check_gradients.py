@@ -4,6 +4,8 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
 
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from tools.analysis import check_gradients
@@ -44,7 +46,8 @@ def test_all_but_the_projector_get_gradients(run, capsys, tmp_path):
     assert rows['projector'][2:] == ['0', '0.00e+00', '4 none']
     for part in ('backbone', 'neck', 'scene_queries', 'decoder', 'denoising'):
         assert float(rows[part][2]) > 0 and rows[part][4] == '', part
-    assert rows['bbox_head'][4] == '8 zero'  # before a layer that starts at zero
+    before_zero = MODELS.build(Config.fromfile(CONFIG).model.bbox_head).reg_branch[:-1]  # its last layer starts at zero
+    assert rows['bbox_head'][4] == f'{len(list(before_zero.parameters()))} zero'
     assert 'no gradient: projector.layers.0.weight' in printed
     assert cv2.imread(str(picture)).shape[1] == 1000
 
@@ -59,7 +62,10 @@ def test_every_parameter_of_a_checkpoint_and_frozen_ones(run, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert '| backbone.conv1.weight | 588 |' in printed and '1 frozen' in printed
     assert '| decoder.layers.2 |' in printed and '| decoder.layers.2.norms.0.bias | 128 | 0 |' in printed
-    torch.save(dict(state_dict={'scene_queries.reference_points.weight': torch.full((23, 3), 0.5)}),
-               tmp_path / 'some.pth')
+    queries = MODELS.build(dict(Config.fromfile(CONFIG).model.scene_queries, num_queries=23, num_proposals=11))
+    name, points = next((f'scene_queries.{name}', parameter) for name, parameter in queries.named_parameters()
+                        if name.endswith('reference_points.weight'))
+    torch.save(dict(state_dict={name: torch.full(points.shape, 0.5)}), tmp_path / 'some.pth')
     run('--all', '--checkpoint', tmp_path / 'some.pth', *SMALLER)
-    assert f'| scene_queries.reference_points.weight | 69 | {0.5 * 69**0.5:.3g} |' in capsys.readouterr().out
+    count = points.numel()
+    assert f'| {name} | {count} | {0.5 * count**0.5:.3g} |' in capsys.readouterr().out

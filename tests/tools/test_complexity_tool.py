@@ -3,6 +3,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
 
 from tools.analysis import complexity
 
@@ -19,7 +21,7 @@ def run(monkeypatch, config, *arguments):
 def test_table_and_numbers(monkeypatch, capsys, tmp_path):
     out = tmp_path / 'folder' / 'costs.json'
     run(monkeypatch, 'scene-qformer_tiny_synthetic.py', '--train', '--batch-size', 2, '--expand', 'decoder', 'neck',
-        '--json', out, *SMALLER)
+        'scene_queries', '--json', out, *SMALLER)
     printed = capsys.readouterr().out
     assert '2 x 6 images of 64 x 32, cpu' in printed
     costs = {cost['name']: cost for cost in json.loads(out.read_text())}
@@ -32,14 +34,17 @@ def test_table_and_numbers(monkeypatch, capsys, tmp_path):
         assert costs[name]['train_flops'] > costs[name]['flops']
     mlp = 2 * (128 * 256 + 256 * 512)  # a query
     assert costs['projector']['flops'] == 2 * 23 * mlp
-    assert costs['scene_queries']['parameters'] == 23 * (128 + 3)
+    queries = MODELS.build(dict(Config.fromfile(CONFIGS / 'scene-qformer_tiny_synthetic.py').model.scene_queries,
+                                num_queries=23, num_proposals=11))
+    assert costs['scene_queries']['parameters'] == sum(parameter.numel() for parameter in queries.parameters())
+    assert costs['scene_queries.learned']['parameters'] == (23 - 11) * (128 + 3)
     assert f'| projector | {128 * 256 + 256 + 256 * 512 + 512:,} |' in printed
 
 
 def test_backbone_of_the_default_config(monkeypatch, capsys, tmp_path):
     """ResNet-50 without its classifier: 25,557,032 - 2,049,000 parameters; 4.09 G multiply-adds at 224 x 224."""
     run(monkeypatch, 'scene-qformer_r50_8xb4-24e_nus-336.py', '--json', tmp_path / 'costs.json', '--image-size', '224',
-        '224', *SMALLER[3:], 'model.decoder.num_layers=1', 'test_dataloader.dataset.cam_names=[CAM_FRONT]')
+        '224', *SMALLER[3:-1], 'model.decoder.num_layers=1', 'test_dataloader.dataset.cam_names=[CAM_FRONT]')
     costs = {cost['name']: cost for cost in json.loads((tmp_path / 'costs.json').read_text())}
     assert costs['backbone']['parameters'] == 25_557_032 - 2_049_000
     assert costs['backbone']['trained_parameters'] == costs['backbone']['parameters'] - 225_344  # stem and first stage
