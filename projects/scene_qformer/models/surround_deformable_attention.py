@@ -24,7 +24,8 @@ class SurroundDeformableAttention(BaseModule):
     The point is projected through ``lidar2img``. Around the projection, P points a head and level are sampled at
     learned offsets, which are counted in cells of the feature map, and weighted (Deformable DETR, Zhu et al.,
     arXiv 2010.04159). What several cameras see is averaged (spatial cross-attention of BEVFormer, Li et al.,
-    arXiv 2203.17270, eq. 4); a query that no camera sees gets nothing but its own state.
+    arXiv 2203.17270, eq. 4). A query that no camera sees keeps its own state, plus the bias of the output projection,
+    which every query gets.
 
     Args:
         embed_dims: Channels C.

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 def attention_weights(module: nn.Module, inputs: dict[str, Any], queries: Tensor) -> Tensor:
     """The weights with which a cross-attention reads the memory.
 
-    The value that the module reads for a query is the weighted sum of the memory's projected values, head by head; the
-    tests hold every implementation to that. For a class of your own, register one::
+    What the module reads from the memory for a query is the weighted sum of the memory's projected values, head by
+    head; the tests hold the implementations to that, and the joint encoder's to a softmax by hand. For a class of your
+    own, register one::
 
         @attention_weights.register
         def _(module: MyAttention, inputs, queries):
