@@ -68,7 +68,8 @@ def test_info_files(cut):
 @pytest.mark.parametrize(('arguments', 'message'), [
     (dict(num_frames=9, first=33), 'scene-0523 has 40 frames: there are no 9 from index 33 on'),
     (dict(num_frames=0), 'there are no 0'),
-    (dict(num_frames=1, scene='scene-0001'), 'No scene scene-0001 in v1.0-trainval; its first ones are scene-0523'),
+    (dict(num_frames=1, scene='scene-0001'),
+     'No scene scene-0001 in the validation split of v1.0-trainval, .* first ones there: scene-0523'),
 ])
 def test_frames_that_are_not_there(real_nuscenes_root, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -81,6 +82,16 @@ def test_wrong_folders(small_root, tmp_path):
         cut_frames(tmp_path, tmp_path / 'out', 1)
     with pytest.raises(FileExistsError, match='is there already'):
         cut_frames(small_root, tmp_path, 1)
+
+
+def test_a_training_scene_is_refused(small_root, tmp_path):
+    """Info files would sort its frames into the training split, and the metric would find none."""
+    scenes = json.loads((small_root / 'v1.0-mini' / 'scene.json').read_text())
+    assert 'scene-0061' in {scene['name'] for scene in scenes}
+    with pytest.raises(ValueError, match='No scene scene-0061 in the validation split of v1.0-mini, the one that is '
+                                         'scored; the first ones there: scene-0103'):
+        cut_frames(small_root, tmp_path / 'out', 1, scene='scene-0061')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_mini_and_a_single_frame(small_root, tmp_path):

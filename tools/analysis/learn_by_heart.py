@@ -35,7 +35,8 @@ from scene_qformer.visualization import draw_frame, read_frame
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
-INFO_FILE = 'nuscenes_infos_val.pkl'  # written last
+INFO_FILE = 'nuscenes_infos_val.pkl'
+NOTE = 'learn_by_heart.json'  # beside the data, written last: which frames they are
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,21 +45,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, default=4, help='number of frames')
     parser.add_argument('--cut', action='store_true',
                         help="cut the frames out of the config's data set instead of rendering synthetic ones")
-    parser.add_argument('--scene', help='with --cut: name of the scene; default the first of the validation split')
+    parser.add_argument('--scene', help='with --cut: name of a scene of the validation split (the one that is scored); '
+                        'default its first')
     parser.add_argument('--first-frame', type=int, default=0, help='with --cut: index in the scene of the first frame')
     parser.add_argument('--steps', type=int, default=1000, help='training steps')
     parser.add_argument('--batch-size', type=int, help='frames a step; default 4, or fewer if there are fewer')
     parser.add_argument('--wanted', type=float, default=0.8, help='share of the ceiling below which this fails')
-    parser.add_argument('--data', type=Path, help='written if absent; default in the work directory')
+    parser.add_argument('--data', type=Path, help='folder of the frames: written if absent, refused if it holds '
+                        'others; default in the work directory')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/learn_by_heart'))
     parser.add_argument('--score-thr', type=float, default=0.3, help='predictions with a lower score are not drawn')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
 
+def wanted_frames(cfg: Config, args: argparse.Namespace) -> dict:
+    """Which frames ``--data`` is to hold."""
+    if not args.cut:
+        return dict(root='synthetic', frames=args.frames)
+    return dict(root=str(Path(cfg.val_dataloader.dataset.data_root).resolve()), scene=args.scene,
+                first_frame=args.first_frame, frames=args.frames)
+
+
 def write_frames(cfg: Config, args: argparse.Namespace) -> None:
-    """The frames as a nuScenes root of their own, whose validation split they are."""
-    if (args.data / INFO_FILE).is_file():
+    """The frames as a nuScenes root of their own, whose validation split they are; what is there must be the same.
+
+    Raises:
+        ValueError: If the folder holds other frames; and as :func:`cut_frames`.
+    """
+    note, wanted = args.data / NOTE, wanted_frames(cfg, args)
+    if note.is_file():
+        there = json.loads(note.read_text())
+        if there != wanted:
+            raise ValueError(f'{args.data} holds other frames than are wanted now.\n  there:  {there}\n  wanted: '
+                             f'{wanted}\nRemove that folder, or give another --data.')
         return
     if args.cut:
         version = cut_frames(cfg.val_dataloader.dataset.data_root, args.data, args.frames, args.scene,
@@ -68,6 +88,7 @@ def write_frames(cfg: Config, args: argparse.Namespace) -> None:
         run_tool('create_synthetic_nuscenes.py', '--out', str(args.data), '--scenes', '2', '--samples-per-scene',
                  str(args.frames), '--overwrite')
     run_tool('create_data.py', '--root', str(args.data), '--version', version, '--overwrite')
+    note.write_text(json.dumps(wanted, indent=1) + '\n')
 
 
 def run_tool(script: str, *arguments: str) -> None:
@@ -87,11 +108,12 @@ def by_heart(cfg: Config, root: Path, steps: int, batch_size: int) -> Config:
     train.batch_size = batch_size
     # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
     train.sampler = dict(type='InfiniteSampler', shuffle=True)
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps)
+    # main() validates; the loop would do so too after the last step
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
     warm_up = min(50, steps // 2)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min=1e-6),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
     ]
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
     cfg.log_processor.by_epoch = False
@@ -119,15 +141,16 @@ def main() -> None:
     args = parse_args()
     args.data = args.data or args.work_dir / 'data'
     cfg = Config.fromfile(args.config)
-    write_frames(cfg, args)
+    try:
+        write_frames(cfg, args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'learn_by_heart.py: {error}')
     cfg = by_heart(cfg, args.data, args.steps, args.batch_size or min(4, args.frames))
     cfg.work_dir, cfg.randomness = str(args.work_dir), dict(seed=args.seed)
     if bfloat16_is_fast() and not torch.cuda.is_available():
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     runner = Runner.from_cfg(cfg)
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    if len(dataset) != args.frames:
-        sys.exit(f'{args.data} holds {len(dataset)} frames, not {args.frames}: remove it, or give another --data.')
     runner.train()
     seconds, _ = runner.message_hub.get_scalar('train/time').data  # of every step
     reached = mean_ap(runner.val_loop.run())

@@ -18,7 +18,8 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
         root: The nuScenes root to cut from.
         out: Folder to write, which must not exist.
         num_frames: Number of frames.
-        scene: Name of the scene; the first of the validation split by default.
+        scene: Name of a scene of the validation split; its first by default. (Info files sort scenes by the official
+            splits, and the validation split is the one that is scored.)
         first: Index in the scene of the first frame.
 
     Returns:
@@ -27,7 +28,7 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
     Raises:
         FileNotFoundError: If the root is no nuScenes root.
         FileExistsError: If ``out`` is there.
-        ValueError: If the scene is not there, or is too short.
+        ValueError: If there is no such scene in the validation split, or it is too short.
     """
     root, out = Path(root).resolve(), Path(out)
     version = next((name for name in SPLITS if 'val' in SPLITS[name] and (root / name / 'scene.json').is_file()), None)
@@ -67,11 +68,12 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
 
 
 def _find_scene(scenes: list[dict], version: str, name: str | None) -> dict:
-    wanted = [name] if name else SPLITS[version]['val']
-    found = next((record for record in scenes if record['name'] in wanted), None)
+    validation = [record for record in scenes if record['name'] in SPLITS[version]['val']]
+    found = next((record for record in validation if name in (None, record['name'])), None)
     if found is None:
-        there = ', '.join(record['name'] for record in scenes[:5])
-        raise ValueError(f'No scene {name or "of the validation split"} in {version}; its first ones are {there}.')
+        there = ', '.join(record['name'] for record in validation[:5]) or 'none'
+        raise ValueError(f'No scene {name or "at all"} in the validation split of {version}, the one that is scored; '
+                         f'the first ones there: {there}.')
     return found
 
 
