@@ -1,12 +1,19 @@
 """Which parameter learns at which rate."""
+from pathlib import Path
+
 import pytest
 import torch
-from mmdet3d.registry import MODELS
+from mmdet3d.registry import MODELS, PARAM_SCHEDULERS
 from mmdet3d.utils import register_all_modules
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+import scene_qformer.models  # noqa: F401  registers TimmBackbone
+
 register_all_modules(init_default_scope=True)
+
+SCHEDULE = Path(__file__).parents[2] / 'configs/_base_/schedules/adamw_24e.py'
 
 
 class Detector(nn.Module):
@@ -61,6 +68,27 @@ def test_groups_are_named_by_module():
     assert [group['name'] for group in groups] == [
         'backbone.stem', *(f'backbone.model.blocks.{index}' for index in range(6)), 'decoder']
     assert groups[4]['lr'] == pytest.approx(1e-4 * 0.5**2)  # blocks.3
+
+
+def test_the_decay_holds_to_the_end_of_training():
+    """The large schedule leaves every group the same share of its rate: an absolute floor would make them alike."""
+    epoch_length = 50
+    cfg = Config.fromfile(SCHEDULE)
+    cfg.optim_wrapper.constructor = 'LayerDecayOptimWrapperConstructor'
+    cfg.optim_wrapper.paramwise_cfg.layer_decay = {'backbone': 0.5}
+    wrapper = build_optim_wrapper(Detector(type='TimmBackbone', name='test_vit'), cfg.optim_wrapper)
+    groups = wrapper.optimizer.param_groups
+    at_first = {group['name']: group['lr'] for group in groups}
+    assert at_first['backbone.stem'] == pytest.approx(1e-5 * 0.5**6) and at_first['decoder'] == pytest.approx(1e-4)
+    schedulers = [PARAM_SCHEDULERS.build(
+        dict(scheduler), default_args=dict(optimizer=wrapper.optimizer, epoch_length=epoch_length))
+        for scheduler in cfg.param_scheduler]
+    for _ in range(cfg.train_cfg.max_epochs * epoch_length):
+        wrapper.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    for group in groups:
+        assert group['lr'] == pytest.approx(1e-3 * at_first[group['name']], rel=0.02), group['name']
 
 
 def test_other_settings_still_count():

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 import safetensors.torch
@@ -88,7 +89,8 @@ def test_what_is_no_checkpoint_is_not_called_an_attack(content, tmp_path):
 
 
 def test_missing_file():
-    with pytest.raises(FileNotFoundError, match='There is no checkpoint .*nowhere.pth'):
+    advice = r'--cfg-options model\.backbone\.init_cfg=None'
+    with pytest.raises(FileNotFoundError, match=f'There is no checkpoint nowhere.pth.*{advice}'):
         load_from_safe_file('nowhere.pth')
 
 
@@ -111,4 +113,28 @@ def test_safetensors_file(tmp_path):
 def test_damaged_safetensors_file(tmp_path):
     (tmp_path / 'weights.safetensors').write_bytes(b'no such format')
     with pytest.raises(ValueError, match='weights.safetensors cannot be read as a checkpoint'):
+        load_from_safe_file(str(tmp_path / 'weights.safetensors'))
+
+
+@pytest.mark.parametrize('map_location', [
+    None, 'cpu', torch.device('cpu'), lambda storage, location: storage, {'cuda:1': 'cuda:0'}], ids=repr)
+def test_safetensors_go_where_torch_would_put_them(map_location, tmp_path):
+    safetensors.torch.save_file(dict(weight=torch.arange(3.)), tmp_path / 'weights.safetensors')
+    weight = load_from_safe_file(str(tmp_path / 'weights.safetensors'), map_location)['weight']
+    assert weight.tolist() == [0., 1., 2.] and weight.device == torch.device('cpu')
+
+
+def test_safetensors_go_to_another_device(tmp_path, monkeypatch):
+    devices = []
+    monkeypatch.setattr(safetensors.torch, 'load_file', lambda path, device: devices.append(device))
+    (tmp_path / 'weights.safetensors').touch()
+    for map_location in ('cuda:1', torch.device('cuda', 1)):
+        load_from_safe_file(str(tmp_path / 'weights.safetensors'), map_location)
+    assert devices == ['cuda:1', 'cuda:1']
+
+
+def test_without_safetensors_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    (tmp_path / 'weights.safetensors').touch()
+    with pytest.raises(ModuleNotFoundError, match='weights.safetensors needs safetensors.*`pip install safetensors`'):
         load_from_safe_file(str(tmp_path / 'weights.safetensors'))

@@ -193,3 +193,10 @@ def test_refinement_moves_points_and_positions():
 def test_width_that_cannot_hold_the_position_code_is_refused():
     with pytest.raises(ValueError, match='JointSceneEncoder needs embed_dims divisible by 4.*got 6'):
         JointSceneEncoder(embed_dims=6)
+
+
+@pytest.mark.parametrize('deformable', ['MultiScaleDeformableAttention', 'SurroundDeformableAttention'])
+def test_attention_that_is_not_global_is_refused(deformable):
+    with pytest.raises(TypeError, match=f'JointSceneEncoder.attn_cfg .*must be global.* got {deformable}, .*'
+                                        'SceneQueryDecoder.cross_attn_cfg'):
+        JointSceneEncoder(num_layers=1, embed_dims=16, attn_cfg=dict(type=deformable))

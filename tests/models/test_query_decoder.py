@@ -160,3 +160,10 @@ def test_radial_positions_do_not_tell_the_direction():
 def test_width_that_cannot_hold_the_position_code_is_refused():
     with pytest.raises(ValueError, match='divisible by 4.*got 6'):
         SceneQueryDecoder(embed_dims=6, self_attn_cfg=dict(num_heads=3, type='GlobalAttention'))
+
+
+@pytest.mark.parametrize('deformable', ['MultiScaleDeformableAttention', 'SurroundDeformableAttention'])
+def test_self_attention_that_is_not_global_is_refused(deformable):
+    with pytest.raises(TypeError, match=f'SceneQueryDecoder.self_attn_cfg .*must be global.* got {deformable}, .*'
+                                        'SceneQueryDecoder.cross_attn_cfg'):
+        SceneQueryDecoder(num_layers=1, embed_dims=16, self_attn_cfg=dict(type=deformable))

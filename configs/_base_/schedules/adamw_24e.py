@@ -17,7 +17,7 @@ param_scheduler = [
         begin=0,
         end=max_epochs,
         T_max=max_epochs,
-        eta_min=base_lr * 1e-3,
+        eta_min_ratio=1e-3,  # of each group's own rate: groups keep their proportions
         by_epoch=True,
         convert_to_iter_based=True),
 ]

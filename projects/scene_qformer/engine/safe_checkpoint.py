@@ -46,7 +46,8 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
 
     Args:
         filename: Path of the file; one that ends in ``.safetensors`` is read as such.
-        map_location: As in ``torch.load``.
+        map_location: As in ``torch.load``. Of a ``.safetensors`` file, which does not tell where its tensors were, a
+            function or a dict leaves them on the CPU.
 
     Returns:
         The checkpoint; ``meta['config']``, which mmengine would evaluate, is found under ``meta['config_text']``. Of a
@@ -54,12 +55,14 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ModuleNotFoundError: If the file is a ``.safetensors`` one and that package is missing.
         ValueError: If the file is damaged, or names anything but data.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}. Expected a file written by training, or weights that '
-                                'you downloaded; check the path.')
+                                'you downloaded; check the path. To start without the weights that a config names for '
+                                'its backbone: --cfg-options model.backbone.init_cfg=None.')
     if path.suffix == '.safetensors':
         return _load_safetensors(path, map_location)
     try:
@@ -79,9 +82,14 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
 
 
 def _load_safetensors(path: Path, map_location: Any) -> dict:
-    import safetensors.torch  # the package works without it
     try:
-        return safetensors.torch.load_file(path, device=str(map_location or 'cpu'))
+        import safetensors.torch  # the package works without it
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'Reading {path} needs safetensors, which is not installed: `pip install '
+                                  'safetensors`.') from error
+    device = str(map_location) if isinstance(map_location, (str, torch.device)) else 'cpu'
+    try:
+        return safetensors.torch.load_file(path, device=device)
     except safetensors.SafetensorError as error:
         raise ValueError(_damaged(path, error)) from error
 

@@ -5,6 +5,8 @@ before doing so, exactly as ``mmcv.cnn.bricks.transformer.MultiheadAttention`` d
 """
 from __future__ import annotations
 
+import inspect
+
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -84,3 +86,19 @@ class GlobalAttention(BaseModule):
             key_padding_mask=key_padding_mask,
             need_weights=False)
         return identity + self.proj_drop(attended)
+
+
+def check_global(attention: nn.Module, setting: str) -> None:
+    """Attention among tokens has no image to look into, so it must not want one.
+
+    Args:
+        attention: The built module.
+        setting: Where it was configured, e.g. ``SceneQueryDecoder.self_attn_cfg``.
+
+    Raises:
+        TypeError: If it looks around reference points, which deformable attention does.
+    """
+    if inspect.signature(attention.forward).parameters.keys() & {'reference_points', 'spatial_shapes'}:
+        raise TypeError(f'{setting} attends among tokens and must be global (GlobalAttention, MultiheadAttention), got '
+                        f'{type(attention).__name__}, which looks around reference points in images. That is what '
+                        'SceneQueryDecoder.cross_attn_cfg is for.')

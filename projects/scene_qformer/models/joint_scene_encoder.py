@@ -10,6 +10,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .attention import check_global
 from .query_decoder import GLOBAL_ATTENTION
 from .reference_point_layers import ReferencePointLayers
 
@@ -76,6 +77,7 @@ class JointSceneLayer(BaseModule):
         super().__init__()
         self.drop_images = drop_images
         self.attn = MODELS.build({'embed_dims': embed_dims, 'batch_first': True, **attn_cfg})
+        check_global(self.attn, 'JointSceneEncoder.attn_cfg')
         self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=ffn_drop)
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
 
@@ -130,6 +132,9 @@ class JointSceneEncoder(ReferencePointLayers):
         refine_reference_points: Let every layer move the reference points.
         radial_positions: Tell the queries the distance and height of their points, but not the direction.
         with_cp: Recompute each layer in the backward pass instead of keeping its activations.
+
+    Raises:
+        TypeError: If the attention is not global.
     """
 
     def __init__(self,

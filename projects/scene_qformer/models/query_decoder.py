@@ -6,6 +6,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .attention import check_global
 from .camera_reference_points import CameraReferencePoints, wants_camera_points
 from .reference_point_layers import ReferencePointLayers
 
@@ -28,6 +29,7 @@ class SceneDecoderLayer(BaseModule):
         super().__init__()
         shared = dict(embed_dims=embed_dims, batch_first=True)
         self.self_attn = MODELS.build({**shared, **self_attn_cfg})
+        check_global(self.self_attn, 'SceneQueryDecoder.self_attn_cfg')
         self.cross_attn = MODELS.build({**shared, **cross_attn_cfg})
         self.ffn = FFN(embed_dims, feedforward_channels, ffn_drop=ffn_drop)
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
@@ -56,7 +58,7 @@ class SceneQueryDecoder(ReferencePointLayers):
     Args:
         num_layers: Number of layers.
         embed_dims: Channels C.
-        self_attn_cfg: Attention among the queries.
+        self_attn_cfg: Attention among the queries; must be global.
         cross_attn_cfg: Attention from the queries to the memory.
         feedforward_channels: Hidden channels of the feed-forward network.
         ffn_drop: Dropout of the feed-forward network.
@@ -64,6 +66,9 @@ class SceneQueryDecoder(ReferencePointLayers):
         radial_positions: Tell the queries the distance and height of their points, but not the direction.
         num_cameras: Cameras of the rig; read only where the cross-attention wants 2D points a camera.
         with_cp: Recompute each layer in the backward pass instead of keeping its activations.
+
+    Raises:
+        TypeError: If the self-attention is not global.
     """
 
     def __init__(self,
