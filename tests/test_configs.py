@@ -3,16 +3,15 @@ import copy
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmdet3d.registry import MODELS
-from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import InstanceData
+
+from scene_qformer.random_batch import random_batch
 
 register_all_modules(init_default_scope=True)
 
@@ -27,6 +26,11 @@ FEW_BLOCKS = {
     'scene-qformer_eva02-base_8xb4-24e_nus-336': dict(depth=2),
     'scene-qformer_eva-giant_frozen-backbone_8xb4-24e_nus-336': dict(depth=2),
 }
+# Queries that are cells of the images: small images have fewer.
+FEW_CELLS = {
+    'scene-qformer_r50_selected-queries_8xb4-24e_nus-336': {'model.scene_queries.num_queries': 67},
+    'scene-qformer_r50_proposal-queries_8xb4-24e_nus-336': {'model.scene_queries.num_proposals': 67},
+}
 
 
 def model_config(path):
@@ -36,6 +40,7 @@ def model_config(path):
         cfg.merge_from_dict(TWO_LAYERS)
     if path.stem in FEW_BLOCKS:
         cfg.model.backbone.model_kwargs = FEW_BLOCKS[path.stem]
+    cfg.merge_from_dict(FEW_CELLS.get(path.stem, {}))
     cfg.model.backbone.init_cfg = None
     return cfg
 
@@ -50,28 +55,6 @@ def rates(path):
             for name, parameter in model.named_parameters()}
 
 
-def looking_around(num_cameras):
-    """Camera matrices, as PackSceneInputs names them, of a ring of cameras at the origin."""
-    cam2img = np.array([[40., 0, 32, 0], [0, 40, 24, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    lidar2cam = []
-    for yaw in np.arange(num_cameras) * 2 * np.pi / num_cameras:
-        sine, cosine = np.sin(yaw), np.cos(yaw)
-        lidar2cam.append(np.array([[sine, -cosine, 0, 0], [0, 0, -1, 0], [cosine, sine, 0, 0], [0, 0, 0, 1]]))
-    return dict(cam2img=np.stack([cam2img] * num_cameras), lidar2cam=np.stack(lidar2cam),
-                lidar2img=cam2img @ np.stack(lidar2cam))
-
-
-def data_samples(batch_size):
-    boxes = torch.rand(3, 9) * 4 + 0.5
-    return [
-        Det3DDataSample(
-            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes, **looking_around(6)),
-            gt_instances_3d=InstanceData(
-                bboxes_3d=LiDARInstance3DBoxes(boxes, box_dim=9), labels_3d=torch.tensor([0, 4, 9])))
-        for index in range(batch_size)
-    ]
-
-
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
 def test_every_config_gives_losses_and_boxes(path):
     model = MODELS.build(model_config(path).model)
@@ -79,12 +62,13 @@ def test_every_config_gives_losses_and_boxes(path):
     # torch's ModuleList would hide modules from init_weights
     assert not [name for name, part in model.named_modules() if isinstance(part, BaseModule) and not part.is_init]
     inputs = dict(imgs=torch.randn(2, 6, 3, 48, 64))
-    losses = model.train()(inputs, data_samples(2), mode='loss')
+    data_samples = random_batch(6, (64, 48), batch_size=2, num_objects=3)['data_samples']
+    losses = model.train()(inputs, data_samples, mode='loss')
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
     with torch.no_grad():
-        results = model.eval()(inputs, data_samples(2), mode='predict')
-        tokens = model(inputs, data_samples(2), mode='tensor')
+        results = model.eval()(inputs, data_samples, mode='predict')
+        tokens = model(inputs, data_samples, mode='tensor')
     assert all(len(result.pred_instances_3d) > 0 for result in results)
     num_tokens = getattr(model.scene_queries, 'num_tokens', model.scene_queries.num_queries)
     assert tokens.shape == (2, num_tokens, model.projector.out_channels)
