@@ -189,4 +189,3 @@ def _stride(feat: Tensor, cameras: dict[str, Tensor]) -> tuple[float, float]:
     """Pixels a cell along u and v."""
     width, height = cameras['image_size'].tolist()
     return width / feat.shape[-1], height / feat.shape[-2]
-
