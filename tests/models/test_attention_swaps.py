@@ -31,6 +31,9 @@ SWAPS = {
     'SurroundDeformableAttention, FPN': f'{CROSS}._delete_=True {CROSS}.type=SurroundDeformableAttention '
                                         f'{CROSS}.num_levels=2 {FPN}',
     'JointSceneEncoder': 'model.decoder._delete_=True model.decoder.type=JointSceneEncoder',
+    # At the default's width; BLIP-2's own, 768, also takes the width of the queries, the head and the projector.
+    'Blip2QueryDecoder': 'model.decoder._delete_=True model.decoder.type=Blip2QueryDecoder '
+                         'model.decoder.embed_dims=256 model.decoder.num_heads=8',
 }
 
 

@@ -101,8 +101,16 @@ def test_impossible_settings(kwargs, message):
 
 @pytest.mark.parametrize(('widths', 'message'), [
     ((21, 13), r'a memory of 11 channels, got 13: set decoder\.memory_dims=13'),
-    ((18, 11), r'queries of 21 channels, got 18: set scene_queries\.embed_dims=21'),
+    ((18, 11), r'queries of 21 channels, got 18: set decoder\.embed_dims=18'),
 ])
 def test_other_widths(widths, message):
     with pytest.raises(ValueError, match=message):
         ours()(**inputs(*widths))
+
+
+def test_all_parts_that_must_be_as_wide_are_named():
+    with pytest.raises(ValueError) as caught:
+        ours()(**inputs(18, 11))
+    for setting in ('scene_queries.embed_dims', 'bbox_head.embed_dims', 'projector.in_channels',
+                    'denoising.embed_dims'):
+        assert f'{setting}=21' in str(caught.value)

@@ -32,6 +32,7 @@ QUERIES = dict(
     adaptive=dict(type='AdaptiveSceneQueries', num_queries=16),
     selected=dict(
         type='SelectedSceneQueries', num_queries=16, positional_encoding=dict(type='CameraIDEncoding', num_cameras=2)),
+    proposals=dict(type='ProposalQueries', num_queries=16, num_proposals=11),
     multi_granularity=dict(
         _delete_=True, type='GroupedSceneQueries',
         groups=dict(whole=dict(num_queries=7), local=dict(type='CameraGridQueries', grid=(2, 3), num_cameras=2))),
@@ -45,10 +46,11 @@ QUERIES = dict(
 
 def samples():
     boxes = torch.rand(3, 9, generator=torch.Generator().manual_seed(2)) * 20 + 0.5
+    boxes[0, :3] = torch.tensor([10., 1., -boxes[0, 5] / 2])  # centred before the first camera
     return [
         Det3DDataSample(
-            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes,
-                          lidar2img=np.asarray(cameras()['lidar2img'][0])),
+            metainfo=dict(sample_token=str(index), box_type_3d=LiDARInstance3DBoxes, **{
+                name: np.asarray(matrices[0]) for name, matrices in cameras().items() if name != 'image_size'}),
             gt_instances_3d=InstanceData(
                 bboxes_3d=LiDARInstance3DBoxes(boxes, box_dim=9), labels_3d=torch.tensor([0, 4, 9])))
         for index in range(2)

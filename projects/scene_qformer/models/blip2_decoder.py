@@ -237,8 +237,11 @@ class Blip2QueryDecoder(BaseModule):
     def _check_widths(self, query: Tensor, memory: Tensor) -> None:
         if query.shape[-1] != self.embed_dims:
             raise ValueError(f'Blip2QueryDecoder has queries of {self.embed_dims} channels, got {query.shape[-1]}: set '
-                             f'scene_queries.embed_dims={self.embed_dims} (and denoising.embed_dims, if there is any), '
-                             f'or decoder.embed_dims={query.shape[-1]}.')
+                             f'decoder.embed_dims={query.shape[-1]} and a decoder.num_heads that divides it; or, to '
+                             f'keep {self.embed_dims}, the same width everywhere behind the images: '
+                             f'scene_queries.embed_dims={self.embed_dims}, bbox_head.embed_dims={self.embed_dims}, '
+                             f'projector.in_channels={self.embed_dims}, and denoising.embed_dims={self.embed_dims} if '
+                             'there is any.')
         if memory.shape[-1] != self.memory_dims:
             raise ValueError(f'Blip2QueryDecoder was built for a memory of {self.memory_dims} channels, got '
                              f'{memory.shape[-1]}: set decoder.memory_dims={memory.shape[-1]}, the channels of the '
