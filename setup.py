@@ -18,6 +18,8 @@ setup(
     extras_require={
         # What the demo and the tools use beyond an mmdet3d environment.
         'tools': ['safetensors>=0.4', 'threadpoolctl', 'tqdm'],
+        # TimmBackbone. Brings torchvision, and with it maybe another torch: `pip install --no-deps timm` does not.
+        'timm': ['timm>=1.0'],
         'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers'],
     },
 )
