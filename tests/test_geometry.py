@@ -271,3 +271,14 @@ def test_a_point_that_was_pulled_in_learns_to_come_nearer():
     assert pulled.tolist() == [8., 0., 4.]
     pulled[0].backward()
     assert depth.grad == 1.
+
+
+def test_autocast_does_not_blur_projection():
+    lidar2img = torch.tensor([[0.7, -1.1, 0.3, 2.], [0.2, 0.4, -1.3, 5.], [0.9, 0.1, 0.2, 3.], [0., 0., 0., 1.]])[None]
+    points = torch.tensor([[31.7, 4.3, -1.9]])
+    pixels, depth, _ = geometry.project(points, lidar2img)
+    with torch.autocast('cpu', torch.bfloat16):
+        again, depth_again, _ = geometry.project(points, lidar2img)
+        back = geometry.unproject(again, depth_again, lidar2img)
+    assert torch.equal(pixels, again) and torch.equal(depth, depth_again)
+    assert torch.allclose(back[0], points, atol=1e-4)

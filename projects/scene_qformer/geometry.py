@@ -33,15 +33,33 @@ Letters: B any batch dimensions, N cameras, P points.
 """
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Array = TypeVar('Array', np.ndarray, Tensor)
+P = ParamSpec('P')
+R = TypeVar('R')
 
 MIN_DEPTH = 1e-5  # metres; nearer points, and those behind the camera, have no projection
+
+
+def in_full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Switch autocast off inside a function: in half precision, products of matrices miss by pixels and metres."""
+
+    @wraps(function)
+    def precise(*args: P.args, **kwargs: P.kwargs) -> R:
+        tensor = next((arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)), None)
+        if tensor is None:
+            return function(*args, **kwargs)
+        with torch.autocast(tensor.device.type, enabled=False):
+            return function(*args, **kwargs)
+
+    return precise
 
 
 def to_homogeneous(matrix: Array) -> Array:
@@ -69,6 +87,7 @@ def to_homogeneous(matrix: Array) -> Array:
     return padded
 
 
+@in_full_precision
 def compose_lidar2img(
     cam2img: Array,  # (..., 3, 3) or (..., 4, 4) pixels
     lidar2cam: Array,  # (..., 4, 4) metres
@@ -110,6 +129,7 @@ def invert(matrix: Array, name: str = 'matrix') -> Array:
     return linalg.inv(matrix)
 
 
+@in_full_precision
 def project(
     points: Array,  # (*B, P, 3) LiDAR frame (or any frame that the matrices start from), metres
     lidar2img: Array,  # (*B, N, 4, 4)
@@ -143,6 +163,7 @@ def project(
     return pixels, depth, valid
 
 
+@in_full_precision
 def unproject(
     pixels: Array,  # (*B, N, P, 2) edge coordinates
     depth: Array,  # (*B, N, P) metres along the optical axis
@@ -194,6 +215,7 @@ def linear_increasing_depths(
     return start + (end - start) / (num_bins * (num_bins + 1)) * index * (index + 1)
 
 
+@in_full_precision
 def frustum_points(
     pixels: Tensor,  # (P, 2) edge coordinates, the same for all cameras
     depths: Tensor,  # (D,) metres along the optical axis, the same for all pixels
@@ -241,6 +263,7 @@ def cell_centers(
     return torch.stack((u.expand(height, width), v[:, None].expand(height, width)), -1)
 
 
+@in_full_precision
 def ray_directions(
     pixels: Array,  # (*B, P, 2) or (P, 2), edge coordinates, the same for all cameras
     cam2img: Array,  # (*B, N, 3, 3) or (*B, N, 4, 4)
@@ -265,11 +288,13 @@ def ray_directions(
     return directions / (directions**2).sum(-1)[..., None]**0.5
 
 
+@in_full_precision
 def camera_centers(lidar2cam: Array) -> Array:
     """Where the cameras stand: ``(..., 3)`` in the LiDAR frame, metres, from ``lidar2cam`` ``(..., 4, 4)``."""
     return invert(to_homogeneous(lidar2cam), 'lidar2cam')[..., :3, 3]
 
 
+@in_full_precision
 def pull_into_range(
     points: Tensor,  # (..., 3) LiDAR frame, metres
     origins: Tensor,  # broadcastable to them: from where each point is seen, camera centres
