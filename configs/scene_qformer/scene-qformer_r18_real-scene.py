@@ -10,7 +10,7 @@ model = dict(
     data_preprocessor=dict(pad_size_divisor=32),
     backbone=dict(base_channels=64),
     neck=dict(in_channels=[128, 256, 512]),
-    scene_queries=dict(num_queries=200))  # 60 learned ones beside the 140 proposals: a scene of few frames has less
+    scene_queries=dict(num_queries=200))  # 140 proposals, 60 learned ones
 
 optim_wrapper = dict(optimizer=dict(lr=4e-4))  # the backbone is four times as wide as the embedded one
 
