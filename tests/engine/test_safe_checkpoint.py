@@ -117,7 +117,8 @@ def test_damaged_safetensors_file(tmp_path):
 
 
 @pytest.mark.parametrize('map_location', [
-    None, 'cpu', torch.device('cpu'), lambda storage, location: storage, {'cuda:1': 'cuda:0'}], ids=['none', 'name', 'device', 'function', 'dict'])
+    None, 'cpu', torch.device('cpu'), lambda storage, location: storage, {'cuda:1': 'cuda:0'}],
+    ids=['none', 'name', 'device', 'function', 'dict'])
 def test_safetensors_go_where_torch_would_put_them(map_location, tmp_path):
     safetensors.torch.save_file(dict(weight=torch.arange(3.)), tmp_path / 'weights.safetensors')
     weight = load_from_safe_file(str(tmp_path / 'weights.safetensors'), map_location)['weight']
