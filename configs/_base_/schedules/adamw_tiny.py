@@ -5,7 +5,7 @@ base_lr = 8e-4
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01, fused=True),
-    # What is convolution and BatchNorm bears, from scratch, more than what is attention.
+    # From scratch, convolutions with BatchNorm learn well at higher rates than attention does.
     paramwise_cfg=dict(custom_keys={part: dict(lr_mult=2.5) for part in ('backbone', 'neck', 'center_head')}),
     clip_grad=dict(max_norm=35, norm_type=2))
 

@@ -185,9 +185,7 @@ class SurroundDeformableAttention(BaseModule):
             ``(B, N, Q)`` bool.
         """
         low, high = self.point_cloud_range.split(3)
-        with torch.autocast(reference_points.device.type, enabled=False):  # half precision would miss by pixels
-            points = low + reference_points.float() * (high - low)
-            pixels, _, in_front = project(points, lidar2img)
+        pixels, _, in_front = project(low + reference_points.float() * (high - low), lidar2img)
         fractions = pixels / image_size
         visible = in_front & ((fractions >= 0) & (fractions < 1)).all(-1)
         return fractions.masked_fill(~visible[..., None], 0.), visible

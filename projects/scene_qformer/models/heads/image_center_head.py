@@ -92,9 +92,7 @@ class ImageCenterHead(BaseModule):
                 raise ValueError(f'ImageCenterHead {purpose} and needs {name} (B, N, 4, 4) in the metas of the data '
                                  'samples, but there is none. Use PackSceneInputs in the pipeline, and call the model '
                                  'with data_samples.')
-        with torch.autocast(feat.device.type, enabled=False):
-            rays = self._rays(feat, cameras)
-        feat = feat + self.ray_proj(rays).permute(0, 1, 4, 2, 3)
+        feat = feat + self.ray_proj(self._rays(feat, cameras)).permute(0, 1, 4, 2, 3)
         hidden = F.relu(self.shared_conv(feat.flatten(0, 1)))
         heatmap = self.heatmap_conv(hidden).unflatten(0, feat.shape[:2]).float()
         offset, log_depth = self.place_conv(hidden).unflatten(0, feat.shape[:2]).float().split((2, 1), dim=2)

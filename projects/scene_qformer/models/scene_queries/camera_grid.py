@@ -88,10 +88,9 @@ class CameraGridQueries(BaseModule):
         centers = cell_centers(rows, columns, (1 / columns, 1 / rows), device=lidar2img.device).flatten(0, 1)
         pixels = (centers * image_size).expand(*lidar2img.shape[:2], -1, -1)
         low, high = self.point_cloud_range.split(3)
-        with torch.autocast(lidar2img.device.type, enabled=False):  # half precision would miss by metres
-            points = unproject(pixels, self.log_depth.float().exp().expand(pixels.shape[:-1]), lidar2img)
-            # At depth 0 intrinsics change nothing: lidar2img has the centres of lidar2cam.
-            points = pull_into_range(points, camera_centers(lidar2img)[..., None, :], self.point_cloud_range)
+        points = unproject(pixels, self.log_depth.float().exp().expand(pixels.shape[:-1]), lidar2img)
+        # At depth 0 intrinsics change nothing: lidar2img has the centres of lidar2cam.
+        points = pull_into_range(points, camera_centers(lidar2img)[..., None, :], self.point_cloud_range)
         return ((points - low) / (high - low)).clamp(0, 1)  # rounding
 
     def loss(self, query_set: QuerySet, cameras: dict[str, Tensor], batch_data_samples: list) -> dict[str, Tensor]:
