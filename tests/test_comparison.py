@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from scene_qformer.comparison import budgeted_base, plan_runs, row
+from scene_qformer.comparison import budgeted_base, plan_image_branch, plan_runs, pretraining_of, row, start_from
 from scene_qformer.variants import BASE_NAME, with_options
 
 CONFIG = Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
@@ -53,3 +53,31 @@ def test_a_row_has_the_scores_there_are_and_quartiles(configs, tmp_path):
     assert few.milliseconds == pytest.approx(3) and few.milliseconds_spread == pytest.approx((2, 4))
     base = row(BASE_NAME, '', BASE_NAME, '', runs, parameters, {})
     assert base.scores == {} and base.milliseconds is None and base.milliseconds_spread is None
+
+
+def test_the_image_branch_is_the_configs_own():
+    cfg = Config.fromfile(CONFIG)
+    pretraining = pretraining_of(cfg, 5)
+    model = pretraining.model
+    assert model.type == 'ImageCenterPretraining' and model.backbone == cfg.model.backbone
+    assert model.center_head.loss_depth == cfg.model.scene_queries.center_head.loss_depth
+    assert pretraining.train_dataloader == cfg.train_dataloader  # with its augmentation
+    assert pretraining.train_cfg.max_epochs == 5 and pretraining.val_cfg is None
+    cfg.model.scene_queries = dict(type='SceneQueries', num_queries=7, embed_dims=128)
+    assert pretraining_of(cfg, 5).model.center_head == dict(num_classes=10, embed_dims=128)
+
+
+def test_variants_start_from_one_branch_wherever_it_lies(configs, tmp_path):
+    folders = set()
+    for name in ('one', 'two'):
+        base = configs(tmp_path / name)
+        branch = plan_image_branch(Config.fromfile(CONFIG), 5, 0, tmp_path / name / 'runs')
+        assert not branch.scored
+        branch.folder.mkdir(parents=True)
+        (branch.folder / 'result.json').write_text(json.dumps(dict(seconds=3, checkpoint='epoch_5.pth')))
+        begun = {key: start_from(cfg, branch) for key, cfg in base.items()}
+        assert begun[BASE_NAME].load_from == str(branch.folder / 'epoch_5.pth')
+        assert begun[BASE_NAME].model.frozen_parts == ['backbone']
+        folders.add(plan_runs(begun, [0], tmp_path / name / 'runs')[0].folder.name)
+        assert plan_runs(base, [0], tmp_path / name / 'runs')[0].folder.name not in folders
+    assert len(folders) == 1

@@ -2,6 +2,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,13 @@ def test_other_settings_make_another_run_and_the_old_result_stays(script, make_r
     told = '\n'.join(lines)
     assert f'is run anew, because its settings are not those of {old.folder.name}' in told
     assert 'budget: - 6 epochs' in told and 'budget: + 7 epochs' in told
+
+
+def test_a_training_without_validation(script, make_run, tmp_path):
+    run, lines = replace(make_run('a', kind='silent'), scored=False), []
+    script.write_text(SCRIPT + "pathlib.Path(work_dir, 'last_checkpoint').write_text('/somewhere/epoch_3.pth')\n")
+    assert train_all([run], script, report=lines.append) == {}
+    assert run.result()['checkpoint'] == 'epoch_3.pth' and 'mAP' not in run.result() and 'mAP' not in lines[-1]
 
 
 def test_a_broken_off_run_starts_over(script, make_run):

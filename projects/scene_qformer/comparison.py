@@ -1,7 +1,9 @@
 """A comparison of variants at one budget: its base, what decides the result of a run, the rows that come of it."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,34 @@ def budgeted_base(cfg: Config, epochs: int) -> Config:
     return base
 
 
+def pretraining_of(cfg: Config, epochs: int) -> Config:
+    """The image branch of a config, to be trained alone for ``epochs``: one start for all variants.
+
+    Args:
+        cfg: The config that the base is derived from; its augmentation stays. Of ``ProposalQueries``, the settings of
+            the dense head are taken.
+        epochs: Over the training set.
+    """
+    head, queries = cfg.model.bbox_head, cfg.model.scene_queries
+    pretraining = budgeted_base(cfg, epochs)
+    pretraining.train_dataloader = copy.deepcopy(cfg.train_dataloader)
+    pretraining.train_cfg.pop('val_interval')
+    pretraining.merge_from_dict(dict(
+        model=dict(_delete_=True, type='ImageCenterPretraining', backbone=cfg.model.backbone,
+                   neck=cfg.model.get('neck'), data_preprocessor=cfg.model.data_preprocessor,
+                   center_head={'num_classes': head.num_classes, 'embed_dims': cfg.model.decoder.embed_dims,
+                                **queries.get('center_head', {})}),
+        val_cfg=None, val_dataloader=None, val_evaluator=None,
+        test_cfg=None, test_dataloader=None, test_evaluator=None))
+    return pretraining
+
+
+def start_from(cfg: Config, image_branch: TrainingRun) -> Config:
+    """A copy that starts from a finished pretraining: its backbone, from now on frozen, and its neck."""
+    checkpoint = image_branch.folder / image_branch.result()['checkpoint']
+    return with_options(cfg, {'load_from': str(checkpoint), 'model.frozen_parts': ['backbone']})
+
+
 def measure(configs: Mapping[str, Config], rounds: int, note: Path) -> tuple[dict[str, int], dict[str, list[float]]]:
     """Parameters, and seconds of forward passes in float32 at batch 1 (none for 0 rounds); freshly initialised.
 
@@ -54,18 +84,27 @@ def plan_runs(configs: Mapping[str, Config], seeds: Sequence[int], root: Path) -
         seeds: Of initialisation and order.
         root: Of the folders of all runs.
     """
-    base = configs[BASE_NAME]
-    dataset = base.train_dataloader.dataset
-    data = data_digest(dataset.data_root, [dataset.ann_file, base.val_dataloader.dataset.ann_file])
-    runs = []
-    for seed in seeds:
-        for name, cfg in configs.items():
-            seeded = with_options(cfg, {'randomness': dict(seed=seed)})
-            # all that decides the result; not where the data lies
-            text = seeded.pretty_text.replace(str(dataset.data_root), '<data>')
-            settings = dict(config=text, seed=str(seed), data=data, precision=precision_of(base))
-            runs.append(TrainingRun(_label(name), seed, seeded, settings, root))
-    return runs
+    digest = _data_of(configs[BASE_NAME])
+    return [_run(_label(name), seed, cfg, digest, root) for seed in seeds for name, cfg in configs.items()]
+
+
+def plan_image_branch(cfg: Config, epochs: int, seed: int, root: Path) -> TrainingRun:
+    """The run that all variants start from; see :func:`pretraining_of`."""
+    return replace(_run('image branch', seed, pretraining_of(cfg, epochs), _data_of(cfg), root), scored=False)
+
+
+def _data_of(cfg: Config) -> str:
+    dataset = cfg.train_dataloader.dataset
+    return data_digest(dataset.data_root, [dataset.ann_file, cfg.val_dataloader.dataset.ann_file])
+
+
+def _run(name: str, seed: int, cfg: Config, data: str, root: Path) -> TrainingRun:
+    seeded = with_options(cfg, {'randomness': dict(seed=seed)})
+    # all that decides the result; not where the data lies, nor the runs
+    text = seeded.pretty_text.replace(str(cfg.train_dataloader.dataset.data_root), '<data>')
+    text = text.replace(str(root), '<runs>')
+    settings = dict(config=text, seed=str(seed), data=data, precision=precision_of(cfg))
+    return TrainingRun(name, seed, seeded, settings, root)
 
 
 def row(name: str, axis: str, variant: str, change: str, runs: Sequence[TrainingRun], parameters: Mapping[str, int],
@@ -89,7 +128,8 @@ def row(name: str, axis: str, variant: str, change: str, runs: Sequence[Training
     return VariantResult(axis, variant, change, parameters[name], scores, middle, (low, high))
 
 
-def facts_of(source: str, cfg: Config, base: Config, base_result: VariantResult, rounds: int) -> dict[str, str]:
+def facts_of(source: str, cfg: Config, base: Config, base_result: VariantResult, rounds: int,
+             image_epochs: int) -> dict[str, str]:
     """What holds for all rows.
 
     Args:
@@ -98,6 +138,7 @@ def facts_of(source: str, cfg: Config, base: Config, base_result: VariantResult,
         base: The base, with the budget.
         base_result: Its row.
         rounds: Timed passes; 0 if there were none.
+        image_epochs: Of the image branch alone, before; 0 if there were none.
     """
     frames = len(DATASETS.build(base.train_dataloader.dataset))
     epochs, batch_size = base.train_cfg.max_epochs, base.train_dataloader.batch_size
@@ -108,6 +149,8 @@ def facts_of(source: str, cfg: Config, base: Config, base_result: VariantResult,
         'left out of training, for all rows': ', '.join(left_out) or 'nothing',
         'budget of every run': f'{epochs} epochs of {frames} frames, batch {batch_size}: '
                                f'{epochs * -(-frames // batch_size)} steps',
+        'start of every run': f'backbone (frozen) and neck of one training of {image_epochs} epochs under '
+                              f'`ImageCenterPretraining`, all else from nothing' if image_epochs else 'from nothing',
         'precision of training': precision_of(base),
     }
     values = [scores['mAP'] for scores in base_result.scores.values()]

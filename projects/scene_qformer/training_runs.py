@@ -35,6 +35,7 @@ class TrainingRun:
     cfg: Config
     settings: Mapping[str, str]  # all that decides the result: by name, text
     root: Path  # of the folders of all runs
+    scored: bool = True  # ends with a validation
 
     @property
     def slug(self) -> str:
@@ -48,7 +49,10 @@ class TrainingRun:
         return self.root / f'{self.slug}_{digest[:8]}'
 
     def result(self) -> dict | None:
-        """``mAP``, ``NDS``, ``seconds``, ``scores``; None as long as it is not finished."""
+        """``seconds``, ``threads``, ``checkpoint`` (the last), and of a scored run ``mAP``, ``NDS`` and all ``scores``.
+
+        None as long as it is not finished.
+        """
         path = self.folder / 'result.json'
         return json.loads(path.read_text()) if path.is_file() else None
 
@@ -114,8 +118,8 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
             run, minutes = futures[future], (time.monotonic() - start) / 60
             try:
                 result = future.result()
-                outcome = (f'mAP {result["mAP"]:.4f}, NDS {result["NDS"]:.4f}, '
-                           f'{result["seconds"] / 60:.1f} minutes')
+                scores = f'mAP {result["mAP"]:.4f}, NDS {result["NDS"]:.4f}, ' if run.scored else ''
+                outcome = f'{scores}{result["seconds"] / 60:.1f} minutes'
             except RunFailed as error:
                 failures[run.name, run.seed] = str(error)
                 outcome = f'FAILED: {error}'
@@ -167,9 +171,12 @@ def _train(run: TrainingRun, train_script: str | Path, arguments: Sequence[str],
     if code != 0:
         tail = (run.folder / 'output.txt').read_text(errors='replace').strip()[-_TAIL:]
         raise RunFailed(f'code {code}, see {run.folder / "output.txt"}, which ends:\n{tail}')
-    scores = _last_scores(run.folder)
-    result = dict(mAP=scores['mAP'], NDS=scores['NDS'], seconds=time.monotonic() - start, threads=threads,
-                  scores=scores)
+    note = run.folder / 'last_checkpoint'
+    result = dict(seconds=time.monotonic() - start, threads=threads,
+                  checkpoint=Path(note.read_text().strip()).name if note.is_file() else None)
+    if run.scored:
+        scores = _last_scores(run.folder)
+        result.update(mAP=scores['mAP'], NDS=scores['NDS'], scores=scores)
     path = run.folder / 'result.json'
     path.with_suffix('.part').write_text(json.dumps(result, indent=1) + '\n')
     path.with_suffix('.part').rename(path)  # whole, or not there

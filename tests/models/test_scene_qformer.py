@@ -201,3 +201,19 @@ def test_denoising_adds_its_losses_and_nothing_at_test_time():
         sample.gt_instances_3d = sample.gt_instances_3d[:0]
     assert all(loss.isfinite() for loss in model(dict(imgs=images()), empty, mode='loss').values())
     assert model.eval()(images()).shape == (2, 7, 19)
+
+
+def test_frozen_parts_rest_and_the_others_learn():
+    model = build(frozen_parts=('backbone', 'decoder')).train()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=0.1)
+    sum(model(dict(imgs=images()), samples(), mode='loss').values()).backward()
+    optimizer.step()
+    moved = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {'neck', 'positional_encoding', 'scene_queries', 'bbox_head'}  # statistics of BatchNorm among them
+    assert not model.backbone.training and not model.decoder.training and model.neck.training
+
+
+def test_frozen_parts_must_exist():
+    with pytest.raises(ValueError, match="frozen_parts names 'bakbone', .* Its parts are .*backbone, neck"):
+        build(frozen_parts=['bakbone'])

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from scene_qformer.models import IdentityProjector, LinearProjector, MLPProjector
@@ -17,3 +18,9 @@ def test_mlp_by_hand():
     first, _, second = projector.layers
     query = torch.randn(2, 5, 3)
     assert torch.allclose(projector(query), second(torch.nn.functional.gelu(first(query))))
+
+
+def test_identity_changes_no_width():
+    assert IdentityProjector(3, 3).out_channels == 3
+    with pytest.raises(ValueError, match='leaves 3 channels as they are, but 11 are wanted'):
+        IdentityProjector(3, 11)

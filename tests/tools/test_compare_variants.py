@@ -11,7 +11,7 @@ import pytest
 from tools.analysis import compare_variants
 
 ROOT = Path(__file__).parents[2]
-SMALLER = ['--cfg-options', 'model.backbone.base_channels=4', 'model.neck.in_channels=[8,16,32]',
+SMALLER = ['--cfg-options', 'model.backbone.base_channels=4', 'model.neck.in_channels=[16,32]',
            'model.decoder.num_layers=1']
 
 
@@ -75,8 +75,8 @@ def data_root(synthetic_root, tmp_path_factory):
 def test_trains_and_writes_the_table_once(monkeypatch, data_root, tmp_path, capsys):
     monkeypatch.setenv('SYNTHETIC_NUSCENES_ROOT', str(data_root))
     monkeypatch.setitem(os.environ, 'OMP_NUM_THREADS', '1')
-    arguments = ['--work-dir', tmp_path, '--epochs', 1, '--seeds', 5, '--jobs', 2, '--rounds', 1, '--only', 'rays',
-                 '--axes', 'encoding', *SMALLER]
+    arguments = ['--work-dir', tmp_path, '--epochs', 1, '--image-epochs', 1, '--seeds', 5, '--jobs', 2,
+                 '--rounds', 1, '--only', 'rays', '--axes', 'encoding', *SMALLER]
     run(monkeypatch, *arguments)
     printed = capsys.readouterr().out
     assert '0 of 2 runs are finished already' in printed and '| rays |' in printed
@@ -85,10 +85,13 @@ def test_trains_and_writes_the_table_once(monkeypatch, data_root, tmp_path, caps
     assert set(row['scores']['5']) == {'mAP', 'NDS'} and row['milliseconds'] > 0
     assert row['parameters'] > table['base']['parameters']  # the MLP of the rays
     assert '1 epochs of 16 frames' in table['facts']['budget of every run']
+    assert 'one training of 1 epochs under `ImageCenterPretraining`' in table['facts']['start of every run']
+    assert '0 of 1 runs are finished already' in printed and 'image-branch_seed5: 0.' in printed
     assert table['facts']['left out of training, for all rows'] == 'RandomMirrorScene, RandomRotateScaleScene'
     assert (tmp_path / 'variants.png').is_file() and '| rays |' in (tmp_path / 'table.md').read_text()
 
     run(monkeypatch, *arguments)
     printed = capsys.readouterr().out
-    assert '2 of 2 runs are finished already' in printed and 'timing' not in printed
+    assert '1 of 1 runs are finished already' in printed and '2 of 2 runs are finished already' in printed
+    assert 'timing' not in printed
     assert json.loads((tmp_path / 'table.json').read_text()) == table

@@ -4,7 +4,8 @@
     python tools/analysis/compare_variants.py --jobs 2
 
 Every run is one training of the base with one entry replaced (see ``projects/scene_qformer/variants.py``), in a folder
-of its own below the work directory. Started again, the script goes on where it was. A run whose settings changed
+of its own below the work directory. All start from one backbone and neck, which are trained first, on the same frames.
+Started again, the script goes on where it was. A run whose settings changed
 (config, budget, data, precision) is done anew, and a table never holds runs of different ones. Time a frame is measured
 first, of all variants in turn: leave the machine alone meanwhile.
 """
@@ -22,24 +23,34 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from scene_qformer.comparison import budgeted_base, facts_of, measure, plan_runs, row
+from scene_qformer.comparison import (
+    budgeted_base,
+    facts_of,
+    measure,
+    plan_image_branch,
+    plan_runs,
+    row,
+    start_from,
+)
 from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.variant_table import to_json, to_markdown
-from scene_qformer.training_runs import train_all
+from scene_qformer.training_runs import TrainingRun, train_all
 from scene_qformer.variants import BASE_NAME, Axes, Options, as_typed, axes, cross, with_options
 from scene_qformer.visualization.variant_plot import draw_variants
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CONFIG = REPOSITORY / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
+CONFIG = REPOSITORY / 'configs/scene_qformer/scene-qformer_tiny-stride16_synthetic.py'
 BEGIN, END = '<!-- written by compare_variants.py -->', '<!-- end -->'
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=config_file, nargs='?', default=str(CONFIG),
-                        help='config that the base is derived from; default: the embedded one')
+                        help='config that the base is derived from; default: the embedded one with a coarser map')
     parser.add_argument('--epochs', type=int, default=6, help='of every run; the learning rate falls over just these')
+    parser.add_argument('--image-epochs', type=int, default=12, help='of backbone and neck alone, once, before all '
+                        'runs, which start there and keep the backbone frozen; 0: every run from nothing')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='a run of every variant for each')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, which share the cores')
     parser.add_argument('--axes', nargs='+', metavar='AXIS', help='only these; see --list')
@@ -69,6 +80,21 @@ def choose(args: argparse.Namespace, around: Axes) -> list[tuple[str, str, Optio
     return rows
 
 
+def train(runs: list[TrainingRun], jobs: int) -> dict[tuple[str, int], str]:
+    """Train what is not finished; why runs failed."""
+    return train_all(runs, REPOSITORY / 'tools' / 'train.py', jobs, ['--amp'] if bfloat16_is_fast() else [],
+                     report=lambda line: print(line, flush=True))
+
+
+def start_together(configs: dict[str, Config], image_branch: TrainingRun) -> dict[str, Config]:
+    """Train the image branch, and let all configs start from it."""
+    failures = train([image_branch], jobs=1)
+    if failures:
+        sys.exit('The training of the image branch failed, and all variants start from it: '
+                 + next(iter(failures.values())))
+    return {name: start_from(cfg, image_branch) for name, cfg in configs.items()}
+
+
 def write_page(page: Path, table: str, picture: np.ndarray) -> None:
     """Put the table and the picture between the marks of a page."""
     before, mark, rest = page.read_text().partition(BEGIN)
@@ -95,14 +121,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the trainings with this script
     init_default_scope('mmdet3d')
     parameters, times = measure(configs, args.rounds, args.work_dir / 'times.json')
+    if args.image_epochs:
+        image_branch = plan_image_branch(cfg, args.image_epochs, args.seeds[0], args.work_dir / 'runs')
+        configs = start_together(configs, image_branch)
     runs = plan_runs(configs, args.seeds, args.work_dir / 'runs')
-    failures = train_all(runs, REPOSITORY / 'tools' / 'train.py', args.jobs, ['--amp'] if bfloat16_is_fast() else [],
-                         report=lambda line: print(line, flush=True))
+    failures = train(runs, args.jobs)
 
     base_row = row(BASE_NAME, '', BASE_NAME, '', runs, parameters, times)
     results = [row(f'{axis}: {name}', axis, name, as_typed(options), runs, parameters, times)
                for axis, name, options in rows]
-    facts = facts_of(Path(args.config).name, cfg, base, base_row, args.rounds)
+    facts = facts_of(Path(args.config).name, cfg, base, base_row, args.rounds, args.image_epochs)
     table = to_markdown(base_row, results, args.seeds, facts)
     picture = draw_variants(base_row, results, f'Variants of {BASE_NAME}; {facts["budget of every run"]}')
     (args.work_dir / 'table.md').write_text(table)

@@ -1,6 +1,7 @@
 """SceneQFormer: the only place where the parts are wired together."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
 from .finite_losses import check_finite_losses
+from .language.text_samples import batch_text
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
 from .scene_queries.query_set import check_query_group
@@ -38,6 +40,7 @@ class SceneQFormer(Base3DDetector):
           -> positional encoding    memory (B, N * sum(Hl * Wl), C)
           -> scene queries, decoder queries (num_layers, B, Q, C)
           -> projector              scene_tokens (B, Q, D)
+          -> language_model         pred_text
           -> bbox_head              pred_instances_3d
           -> aux_heads              losses only
 
@@ -54,16 +57,26 @@ class SceneQFormer(Base3DDetector):
         bbox_head=dict(type='SceneDetectionHead', query_group='objects'),
         aux_heads=dict(near=dict(type='SceneDetectionHead', query_group='det'))  # near.loss_cls, near.d0.loss_cls ...
 
+    A language model is a module with the width of its embeddings, ``hidden_size``, and two methods:
+    ``loss(scene_tokens, batch_text) -> dict`` and ``generate(scene_tokens, batch_text) -> list of B lists of str``.
+    There, ``batch_text`` are the conversations on the data samples, ``gt_text``; see :class:`SceneLanguageModel`. Its
+    loss is added to the heads'. Without ``bbox_head`` it is the only loss: nothing then reads the boxes, those of the
+    scene queries' own supervision included.
+
     Args:
         backbone: Image backbone, e.g. ``mmdet.ResNet``.
         neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
         positional_encoding: Added to the features; see ``positional_encoding/``.
         scene_queries: The queries that become tokens; see ``scene_queries/``.
         decoder: Decoder of the queries.
-        projector: From C to the language model's width D; None gives the queries as they are.
-        bbox_head: Auxiliary 3D detection head; needed by modes ``loss`` and ``predict``.
+        projector: From C to the language model's width D; None gives the queries as they are. With a language model,
+            ``out_channels`` need not be given: it is that model's ``hidden_size``.
+        language_model: Answers questions about the scene; None for none.
+        bbox_head: Auxiliary 3D detection head; modes ``loss`` and ``predict`` need it or a language model.
         aux_heads: Further heads by name, beside ``bbox_head``. Their losses are called ``<name>.<loss>``.
         denoising: Denoising queries beside the learned ones in training; None for none.
+        frozen_parts: Names of parts that are not trained, e.g. ``('backbone', 'neck')``: their parameters get no
+            gradient and they stay in evaluation mode, so that statistics and dropout rest too.
         data_preprocessor: As in any mmdet3d detector.
         train_cfg: Must be empty: parts take their own settings. Accepted for mmdet3d's sake, as ``test_cfg``.
         test_cfg: Likewise.
@@ -81,9 +94,11 @@ class SceneQFormer(Base3DDetector):
                  decoder: dict,
                  neck: dict | None = None,
                  projector: dict | None = None,
+                 language_model: dict | None = None,
                  bbox_head: dict | None = None,
                  aux_heads: dict[str, dict] | None = None,
                  denoising: dict | None = None,
+                 frozen_parts: Sequence[str] = (),
                  data_preprocessor: dict | None = None,
                  train_cfg: dict | None = None,
                  test_cfg: dict | None = None,
@@ -94,7 +109,8 @@ class SceneQFormer(Base3DDetector):
         self.positional_encoding = MODELS.build(positional_encoding)
         self.scene_queries = MODELS.build(scene_queries)
         self.decoder = MODELS.build(decoder)
-        self.projector = MODELS.build(projector) if projector else None
+        self.language_model = MODELS.build(language_model) if language_model else None
+        self.projector = build_projector(projector, self.language_model)
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
         self.aux_heads = ModuleDict(
             {name: MODELS.build(cfg) for name, cfg in aux_heads.items()}) if aux_heads else None
@@ -108,8 +124,17 @@ class SceneQFormer(Base3DDetector):
         for head in (self.bbox_head, *(self.aux_heads or {}).values()):
             check_query_group(_query_group(head), getattr(self.scene_queries, 'group_names', ()))
         check_one_space(self)
+        self.frozen_parts = tuple(frozen_parts)
+        freeze_parts(self, self.frozen_parts)
         for module in (self, self.backbone):  # the backbone is also loaded on its own, by init_cfg
             module.register_load_state_dict_pre_hook(refuse_other_shapes)
+
+    def train(self, mode: bool = True) -> SceneQFormer:
+        """As any module's; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen_parts:
+            getattr(self, name).eval()
+        return self
 
     def extract_feat(self, imgs: Tensor) -> list[Tensor]:
         """Image features.
@@ -123,13 +148,7 @@ class SceneQFormer(Base3DDetector):
         Raises:
             ValueError: If ``imgs`` has another number of dimensions.
         """
-        if imgs.dim() != 5:
-            raise ValueError('SceneQFormer expects imgs (B, N, 3, H, W): batch, cameras, channels, height, width; '
-                             f'got {tuple(imgs.shape)}. Add the batch or camera dimension with imgs[None].')
-        feats = self.backbone(imgs.flatten(0, 1))
-        if self.neck is not None:
-            feats = self.neck(feats)
-        return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
+        return extract_surround_feats(self.backbone, self.neck, imgs)
 
     def decode_queries(self,
                        imgs: Tensor,
@@ -147,7 +166,7 @@ class SceneQFormer(Base3DDetector):
         query_set = self.scene_queries(img_feats, cameras)
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         if denoising is not None:
-            detecting = query_set.group(_query_group(self._require_head('loss')))
+            detecting = query_set.group(_query_group(self.bbox_head))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
@@ -171,8 +190,7 @@ class SceneQFormer(Base3DDetector):
         """
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
         decoded = self.decode_queries(imgs, _metas(data_samples))
-        query = decoded.query_set.tokens(decoded.queries[-1])
-        return query if self.projector is None else self.projector(query)
+        return self._tokens(decoded.query_set, decoded.queries[-1])
 
     def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
         """Mode ``loss``: losses by name, all finite.
@@ -181,12 +199,26 @@ class SceneQFormer(Base3DDetector):
             NonFiniteLossError: If one is not.
             ValueError: If an auxiliary head's name gives a loss the name of another.
         """
-        head = self._require_head('loss')
+        self._require_reader('loss')
         denoising = None
-        if self.denoising is not None:
+        if self.denoising is not None and self.bbox_head is not None:
             denoising = self.denoising([sample.gt_instances_3d.bboxes_3d.gravity_center for sample in data_samples])
-        queries, reference_points, query_set, cameras = self.decode_queries(
-            inputs['imgs'], _metas(data_samples), denoising)
+        decoded = self.decode_queries(inputs['imgs'], _metas(data_samples), denoising)
+        losses = {}
+        if self.bbox_head is not None:
+            losses.update(self._box_losses(decoded, denoising, data_samples))
+        if self.language_model is not None:
+            scene_queries = decoded.queries[-1][:, -decoded.query_set.query.shape[1]:]  # denoising queries come first
+            losses.update(self.language_model.loss(self._tokens(decoded.query_set, scene_queries),
+                                                   batch_text(data_samples)))
+        check_finite_losses(losses, data_samples)
+        return losses
+
+    def _box_losses(self, decoded: DecodedQueries, denoising: DenoisingQueries | None,
+                    data_samples: list) -> dict[str, Tensor]:
+        """Of all that is supervised by boxes."""
+        head = self.bbox_head
+        queries, reference_points, query_set, cameras = decoded
         losses = self.scene_queries.loss(query_set, cameras, data_samples)
         if denoising is not None:
             num_denoising = denoising.query.shape[1]
@@ -203,23 +235,38 @@ class SceneQFormer(Base3DDetector):
                 raise ValueError(f'aux_heads has {name!r}, whose loss {taken[0]!r} has the name of a loss of another '
                                  'part. Give the head another name.')
             losses.update(aux_losses)
-        check_finite_losses(losses, data_samples)
         return losses
 
     def predict(self, inputs: dict, data_samples: list, **kwargs) -> list:
-        """Mode ``predict``: the data samples with ``pred_instances_3d`` in the LiDAR frame."""
-        head = self._require_head('predict')
+        """Mode ``predict``: the data samples with what the parts make of them.
+
+        That is ``pred_instances_3d`` in the LiDAR frame with a ``bbox_head``, and with a language model ``pred_text``:
+        a list of answers, one for each conversation in ``gt_text``. Samples without ``gt_text`` are asked nothing.
+        """
+        self._require_reader('predict')
         metas = _metas(data_samples)
         decoded = self.decode_queries(inputs['imgs'], metas)
-        group = decoded.query_set.group(_query_group(head))
-        return self.add_pred_to_datasample(
-            data_samples, head.predict(decoded.queries[:, :, group], decoded.reference_points[:, :, group], metas))
+        if self.bbox_head is not None:
+            group = decoded.query_set.group(_query_group(self.bbox_head))
+            self.add_pred_to_datasample(data_samples, self.bbox_head.predict(
+                decoded.queries[:, :, group], decoded.reference_points[:, :, group], metas))
+        if self.language_model is not None and any('gt_text' in sample for sample in data_samples):
+            tokens = self._tokens(decoded.query_set, decoded.queries[-1])
+            answers = self.language_model.generate(tokens, batch_text(data_samples))
+            for sample, text in zip(data_samples, answers, strict=True):
+                sample.pred_text = text
+        return data_samples
 
-    def _require_head(self, mode: str):
-        if self.bbox_head is None:
-            raise RuntimeError(f"Mode '{mode}' needs a head, and this SceneQFormer was built with none: "
-                               "give `bbox_head=dict(type='SceneDetectionHead', ...)`, or call mode='tensor'.")
-        return self.bbox_head
+    def _tokens(self, query_set: QuerySet, queries: Tensor) -> Tensor:
+        """Scene tokens ``(B, Q, D)`` of the last layer's queries ``(B, Q, C)``."""
+        queries = query_set.tokens(queries)
+        return queries if self.projector is None else self.projector(queries)
+
+    def _require_reader(self, mode: str) -> None:
+        if self.bbox_head is None and self.language_model is None:
+            raise RuntimeError(f"Mode '{mode}' needs a head or a language model, and this SceneQFormer was built with "
+                               "neither: give `bbox_head=dict(type='SceneDetectionHead', ...)` or "
+                               "`language_model=dict(type='SceneLanguageModel', ...)`, or call mode='tensor'.")
 
 
 def _query_group(head: nn.Module | None) -> str | None:
@@ -229,6 +276,17 @@ def _query_group(head: nn.Module | None) -> str | None:
 
 def _metas(data_samples: list | None) -> list[dict] | None:
     return None if data_samples is None else [sample.metainfo for sample in data_samples]
+
+
+def extract_surround_feats(backbone: nn.Module, neck: nn.Module | None, imgs: Tensor) -> list[Tensor]:
+    """Features of all cameras in one batch; as :meth:`SceneQFormer.extract_feat`."""
+    if imgs.dim() != 5:
+        raise ValueError('Expected imgs (B, N, 3, H, W): batch, cameras, channels, height, width; '
+                         f'got {tuple(imgs.shape)}. Add the batch or camera dimension with imgs[None].')
+    feats = backbone(imgs.flatten(0, 1))
+    if neck is not None:
+        feats = neck(feats)
+    return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
 
 
 def stack_cameras(batch_input_metas: list[dict] | None, imgs: Tensor) -> dict[str, Tensor]:
@@ -276,6 +334,37 @@ def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str
         value=key + key_pos,
         spatial_shapes=shapes,
         level_start_index=sizes.cumsum(0) - sizes)
+
+
+def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
+    """Take the gradients of parts away.
+
+    Raises:
+        ValueError: If the model has no such part.
+    """
+    for name in names:
+        if not isinstance(getattr(model, name, None), nn.Module):
+            parts = ', '.join(child for child, _ in model.named_children())
+            raise ValueError(f'frozen_parts names {name!r}, but this {type(model).__name__} has no such part. Its '
+                             f'parts are {parts}.')
+        getattr(model, name).requires_grad_(False)
+
+
+def build_projector(projector: dict | None, language_model: nn.Module | None) -> nn.Module | None:
+    """A projector to the language model's width.
+
+    Raises:
+        ValueError: If ``out_channels`` is given and is another width.
+    """
+    if projector is None:
+        return None
+    if language_model is None:
+        return MODELS.build(projector)
+    width = language_model.hidden_size
+    if projector.get('out_channels', width) != width:
+        raise ValueError(f"The projector's out_channels is {projector['out_channels']}, but the language model's "
+                         f'embeddings have {width} numbers. Leave out_channels out, and it is taken from the model.')
+    return MODELS.build({**projector, 'out_channels': width})
 
 
 def check_one_space(model: nn.Module) -> None:

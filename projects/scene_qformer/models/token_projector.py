@@ -52,10 +52,17 @@ class IdentityProjector(BaseModule):
 
     Args:
         in_channels: Channels C of the scene queries.
+        out_channels: Width D of the language model, if it is known: must be C.
+
+    Raises:
+        ValueError: If it is not.
     """
 
-    def __init__(self, in_channels: int = 256) -> None:
+    def __init__(self, in_channels: int = 256, out_channels: int | None = None) -> None:
         super().__init__()
+        if out_channels not in (None, in_channels):
+            raise ValueError(f'IdentityProjector leaves {in_channels} channels as they are, but {out_channels} are '
+                             'wanted: use LinearProjector or MLPProjector.')
         self.out_channels = in_channels
 
     def forward(self, query: Tensor) -> Tensor:
