@@ -20,6 +20,8 @@ setup(
         'tools': ['safetensors>=0.4', 'threadpoolctl', 'tqdm'],
         # TimmBackbone. Brings torchvision, and with it maybe another torch: `pip install --no-deps timm` does not.
         'timm': ['timm>=1.0'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers'],
+        # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
+        'text-scores': ['pycocoevalcap>=1.2'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers', 'pycocoevalcap'],
     },
 )
