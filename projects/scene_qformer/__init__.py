@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
         'Install it in the environment that you work in, or type `make setup` in a clone, which builds one in .venv.'
     ) from error
 
-from . import datasets, engine, models  # noqa: F401
+from . import datasets, engine, evaluation, models  # noqa: F401
 from .apis import build_scene_qformer
 
 __version__ = '0.1.0'
