@@ -30,7 +30,7 @@ def normalize_answer(text: str) -> str:
     Upper case becomes lower case, runs of white space become one space, punctuation at the end (``. , ; : ! ?``) goes.
     Nothing else: ``two`` is not ``2``, and ``a car`` is not ``car``.
 
-    NuScenes-QA (arXiv:2305.14836; ``src/execution/result_eval.py`` of its repository) compares the strings as they are,
+    NuScenes-QA (arXiv:2305.14836; its official evaluation, result_eval.py) compares the strings as they are,
     since its models choose one of 30 answers. These stay different and unchanged here, so that of them the two rules
     count alike; a model that writes its answer may begin it in upper case or end it with a full stop.
 
