@@ -20,8 +20,10 @@ setup(
         'tools': ['safetensors>=0.4', 'threadpoolctl', 'tqdm'],
         # TimmBackbone. Brings torchvision, and with it maybe another torch: `pip install --no-deps timm` does not.
         'timm': ['timm>=1.0'],
+        # SceneLanguageModel; peft for its lora=dict(...). The versions tried are in requirements/runtime.txt.
+        'llm': ['transformers>=4.57,<5', 'peft>=0.18'],
         # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
         'text-scores': ['pycocoevalcap>=1.2'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers', 'pycocoevalcap'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers', 'peft', 'pycocoevalcap'],
     },
 )
