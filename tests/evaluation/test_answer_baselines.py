@@ -47,3 +47,11 @@ def test_scored_like_a_model():
 def test_no_questions():
     with pytest.raises(ValueError, match='expected at least one training question with an answer'):
         MostFrequentAnswer([])
+
+
+def test_the_mark_of_the_scene_tokens_is_no_part_of_the_text():
+    counts = MostFrequentAnswer([conversation('where', ('<image>\nWhere is the bus?', 'behind')),
+                                 conversation('where', ('Where is the van?', 'ahead'))])
+    assert counts.by_type('where') == 'ahead'
+    assert counts.by_question('where is the bus?', 'where') == 'behind'
+    assert counts.by_question('Where is the <image> bus?', 'where') == 'behind'
