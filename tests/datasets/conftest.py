@@ -1,4 +1,5 @@
 """Small nuScenes roots with their info files."""
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from small_nuscenes import write_small_nuscenes
 
 import scene_qformer.datasets  # noqa: F401  registers the dataset and the transforms
 from scene_qformer.datasets.nuscenes_infos import create_info_files
+
+REAL_DRIVELM_ENV = 'SCENE_QFORMER_REAL_DRIVELM'
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +33,18 @@ def real_infos(real_nuscenes_root, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp('real')
     create_info_files(real_nuscenes_root, 'v1.0-trainval', out=out, workers=2)
     return out
+
+
+@pytest.fixture(scope='session')
+def real_drivelm_root() -> Path:
+    """A folder with DriveLM-nuScenes' ``v1_1_train_nus.json`` and its images in ``nuscenes/``: not in the repository.
+
+    Looked for at ``$SCENE_QFORMER_REAL_DRIVELM``, else ``../shared/drivelm_real`` beside the clone.
+    """
+    named = os.environ.get(REAL_DRIVELM_ENV)
+    root = Path(named).expanduser() if named else Path(__file__).resolve().parents[3] / 'shared' / 'drivelm_real'
+    if not root.is_dir():
+        if named:
+            pytest.fail(f'{REAL_DRIVELM_ENV}={named} is no folder')
+        pytest.skip(f'no real DriveLM at {root}; set {REAL_DRIVELM_ENV} to a folder with v1_1_train_nus.json')
+    return root

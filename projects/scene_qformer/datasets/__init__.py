@@ -1,5 +1,7 @@
 """nuScenes-format data: info files, the dataset and its transforms. Importing this registers them."""
+from .driving_images_dataset import DrivingImagesDataset
+from .driving_questions_dataset import DrivingQuestionsDataset
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS, NuScenesSceneDataset
 from .transforms import *  # noqa: F403
 
-__all__ = ['NUSCENES_CAMERAS', 'NuScenesSceneDataset']
+__all__ = ['NUSCENES_CAMERAS', 'DrivingImagesDataset', 'DrivingQuestionsDataset', 'NuScenesSceneDataset']

@@ -1,4 +1,7 @@
-"""Editing pixels together with the intrinsics. All keep ``cam2img`` exact by the pixel rule of ``geometry.py``."""
+"""Editing pixels together with the intrinsics. All keep ``cam2img`` exact by the pixel rule of ``geometry.py``.
+
+Frames without calibration have no ``cam2img``; then only the pixels are edited.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +17,8 @@ from ...geometry import crop_matrix, edit_cam2img, mirror_matrix, pixel_map_betw
 def _set_images(results: dict, images: list[np.ndarray], pixel_maps: np.ndarray) -> dict:
     """Store edited images with their intrinsics; ``pixel_maps`` (N, 3, 3) or (3, 3) takes old pixels to new ones."""
     results['img'] = images
-    results['cam2img'] = edit_cam2img(results['cam2img'], pixel_maps)
+    if 'cam2img' in results:
+        results['cam2img'] = edit_cam2img(results['cam2img'], pixel_maps)
     results['img_shape'] = results['pad_shape'] = images[0].shape[:2]
     return results
 

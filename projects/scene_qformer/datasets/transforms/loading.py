@@ -19,7 +19,8 @@ class LoadSurroundImages(BaseTransform):
     mmdet3d's ``LoadMultiViewImageFromFiles`` decodes 1600x900 in full; this one lets libjpeg decode straight to 1/2,
     1/4 or 1/8 where ``size`` is that much smaller, which is several times faster, and can keep the small images.
 
-    Required keys: ``images`` (dict of camera name to ``img_path``, ``cam2img``, ``lidar2cam``), ``token``.
+    Required keys: ``images`` (dict of camera name to ``img_path``, ``cam2img``, ``lidar2cam``), ``token``. The matrices
+    may be missing, in all cameras alike: then there is no calibration, and the matrices below are not added.
 
     Added keys:
 
@@ -51,20 +52,15 @@ class LoadSurroundImages(BaseTransform):
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file is not an image, a JPEG is cut off, an intrinsic is singular or, with no ``size``,
-                the cameras' images differ in size. All errors name file, camera and sample token.
+            ValueError: If a file is not an image, a JPEG is cut off, an intrinsic is singular, some cameras have
+                matrices and others lack them or, with no ``size``, the cameras' images differ in size. All errors name
+                file or camera, and sample token.
         """
-        images, ori_shapes, cam2img, ori_cam2img = [], [], [], []
+        images, ori_shapes = [], []
         for name, camera in results['images'].items():
-            where = f'camera {name} of sample {results.get("token")}'
-            intrinsic = to_homogeneous(np.asarray(camera['cam2img'], dtype=np.float64))
-            invert(intrinsic, f'cam2img of {where}')
-            image, (height, width) = self._load(camera['img_path'], where)
-            scale = resize_matrix(image.shape[1] / width, image.shape[0] / height)
+            image, ori_shape = self._load(camera['img_path'], f'camera {name} of sample {results.get("token")}')
             images.append(image)
-            ori_shapes.append((height, width))
-            ori_cam2img.append(intrinsic)
-            cam2img.append(edit_cam2img(intrinsic, scale))
+            ori_shapes.append(ori_shape)
 
         shapes = {name: image.shape[:2] for name, image in zip(results['images'], images)}
         if len(set(shapes.values())) > 1:
@@ -73,11 +69,11 @@ class LoadSurroundImages(BaseTransform):
         results['img'] = images
         results['img_path'] = [camera['img_path'] for camera in results['images'].values()]
         results['cam_names'] = list(results['images'])
-        results['cam2img'] = np.stack(cam2img)
-        results['ori_cam2img'] = np.stack(ori_cam2img)
-        results['lidar2cam'] = np.stack([
-            to_homogeneous(np.asarray(camera['lidar2cam'], dtype=np.float64)) for camera in results['images'].values()
-        ])
+        if _is_calibrated(results):
+            _add_matrices(results, [
+                resize_matrix(image.shape[1] / width, image.shape[0] / height)
+                for image, (height, width) in zip(images, ori_shapes)
+            ])
         results['ori_shape'] = ori_shapes[0]
         results['img_shape'] = results['pad_shape'] = images[0].shape[:2]
         results['num_views'] = len(images)
@@ -118,6 +114,29 @@ class LoadSurroundImages(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, cache={self._cache is not None})'
+
+
+def _is_calibrated(results: dict) -> bool:
+    """Whether the cameras have matrices; raises where some of them are there and others are not."""
+    missing = [(name, key) for name, camera in results['images'].items() for key in ('cam2img', 'lidar2cam')
+               if key not in camera]
+    if missing and len(missing) < 2 * len(results['images']):
+        raise ValueError(f'Camera {missing[0][0]} of sample {results.get("token")} has no {missing[0][1]}, while other '
+                         'matrices of this sample are there. Expected cam2img and lidar2cam of all cameras, or none.')
+    return not missing
+
+
+def _add_matrices(results: dict, scales: list[np.ndarray]) -> None:
+    """Add the cameras' matrices, as (N, 4, 4); ``scales`` (3, 3) take the files' pixels to the loaded ones."""
+    matrices = {
+        key: [to_homogeneous(np.asarray(camera[key], dtype=np.float64)) for camera in results['images'].values()]
+        for key in ('cam2img', 'lidar2cam')
+    }
+    for name, intrinsic in zip(results['images'], matrices['cam2img']):
+        invert(intrinsic, f'cam2img of camera {name} of sample {results.get("token")}')
+    results['cam2img'] = np.stack([edit_cam2img(*pair) for pair in zip(matrices['cam2img'], scales)])
+    results['ori_cam2img'] = np.stack(matrices['cam2img'])
+    results['lidar2cam'] = np.stack(matrices['lidar2cam'])
 
 
 def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:

@@ -28,6 +28,10 @@ class PackSceneInputs(Pack3DDetInputs):
                       box_type_3d, box_mode_3d  mmdet3d's
             gt_instances_3d  bboxes_3d (LiDARInstance3DBoxes, (G, 9)), labels_3d (G,) int64; in training
             eval_ann_info    dict with gt_bboxes_3d, gt_labels_3d ...; in test
+            gt_text          list of dict(id=str, type=str, turns=[(question, answer), ...]), where there are questions
+
+    Frames without calibration have none of the matrices. Questions are packed wherever there are some, whatever
+    ``keys`` says.
 
     Args:
         keys: What to pack, as in mmdet3d.
@@ -41,23 +45,47 @@ class PackSceneInputs(Pack3DDetInputs):
     def __init__(self,
                  keys: tuple[str, ...] = ('img', 'gt_bboxes_3d', 'gt_labels_3d'),
                  meta_keys: tuple[str, ...] = META_KEYS) -> None:
-        super().__init__(keys=keys, meta_keys=meta_keys)
+        super().__init__(keys=tuple(key for key in keys if key != 'gt_text'), meta_keys=meta_keys)
 
     def pack_single_results(self, results: dict) -> dict:
         """Pack one frame.
 
         Raises:
-            ValueError: If an intrinsic matrix is singular; names the sample.
+            ValueError: If an intrinsic matrix is singular, of ``cam2img`` and ``lidar2cam`` only one is there, or the
+                frame has questions and was mirrored or scaled; names the sample.
         """
         for key in ('cam2img', 'lidar2cam', 'ori_cam2img'):  # mmdet3d's own loader leaves nested lists
             if key in results:
                 results[key] = to_homogeneous(np.asarray(results[key], dtype=np.float64))
         results.setdefault('cam_names', list(results.get('images', ())))
-        invert(results['cam2img'], f'cam2img of sample {results.get("token")} after the image transforms')
-        results['lidar2img'] = compose_lidar2img(results['cam2img'], results['lidar2cam'])
+        if _is_calibrated(results):
+            invert(results['cam2img'], f'cam2img of sample {results.get("token")} after the image transforms')
+            results['lidar2img'] = compose_lidar2img(results['cam2img'], results['lidar2cam'])
         if 'token' in results:
             results['sample_token'] = results['token']
         for key, source in (('ego2global', results), ('lidar2ego', results.get('lidar_points', {}))):
             if key in source:
                 results[key] = np.asarray(source[key], dtype=np.float64)
-        return super().pack_single_results(results)
+        packed = super().pack_single_results(results)
+        if 'gt_text' in results:
+            _check_text_is_true(results)
+            packed['data_samples'].gt_text = results['gt_text']
+        return packed
+
+
+def _is_calibrated(results: dict) -> bool:
+    missing = [key for key in ('cam2img', 'lidar2cam') if key not in results]
+    if len(missing) == 1:
+        raise ValueError(f'Sample {results.get("token")} has no {missing[0]}. Expected both cam2img and lidar2cam, or, '
+                         'for frames without calibration, none of them.')
+    return not missing
+
+
+def _check_text_is_true(results: dict) -> None:
+    """In a mirrored world "left" means right, and in a scaled one distances differ. Turning changes no answer."""
+    volume = np.linalg.det(results.get('lidar_aug_matrix', np.eye(4)))
+    if not np.isclose(volume, 1):
+        change = 'mirrored' if volume < 0 else 'scaled'
+        raise ValueError(f'Sample {results.get("token")} was {change}, but it has questions, whose texts tell left '
+                         'from right and give distances. Take RandomMirrorScene out of the pipeline, and give '
+                         'RandomRotateScaleScene scale_range=(1.0, 1.0).')

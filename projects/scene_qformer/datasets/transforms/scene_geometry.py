@@ -11,6 +11,13 @@ from .image_geometry import mirrored_camera_order
 _MIRROR_X = np.diag((-1.0, 1.0, 1.0, 1.0))
 
 
+def _check_calibration(results: dict, transform: str) -> None:
+    if 'lidar2cam' not in results:
+        raise ValueError(f'{transform} moves cameras and needs lidar2cam, which sample {results.get("token")} does not '
+                         'have. Take it out of the pipeline of frames without calibration, or use a dataset with info '
+                         'files.')
+
+
 def _note_augmentation(results: dict, matrix: np.ndarray) -> None:
     results['lidar_aug_matrix'] = matrix @ results.get('lidar_aug_matrix', np.eye(4))
 
@@ -43,8 +50,9 @@ class RandomMirrorScene(BaseTransform):
         """Mirror, or leave, one frame.
 
         Raises:
-            ValueError: If the images were padded, as the padding would move to the left.
+            ValueError: If there is no calibration, or if the images were padded, as the padding would move to the left.
         """
+        _check_calibration(results, 'RandomMirrorScene')
         if np.random.rand() >= self.prob:
             return results
         height, width = results['img'][0].shape[:2]
@@ -91,7 +99,12 @@ class RandomRotateScaleScene(BaseTransform):
         self.scale_range = scale_range
 
     def transform(self, results: dict) -> dict:
-        """Rotate and scale one frame."""
+        """Rotate and scale one frame.
+
+        Raises:
+            ValueError: If there is no calibration.
+        """
+        _check_calibration(results, 'RandomRotateScaleScene')
         angle = np.random.uniform(*self.rotation_range)
         scale = np.random.uniform(*self.scale_range)
         cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
