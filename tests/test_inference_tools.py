@@ -1,7 +1,6 @@
 """The tools that use a trained model, on the embedded config with fresh weights and a small synthetic set."""
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
-from safetensors import safe_open
 
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from scene_qformer.inference import build_test_dataset, keep_confident, load_model, predict_frame
-from tools import browse_dataset, extract_scene_tokens, initialize_checkpoint, visualize_predictions
+from tools import browse_dataset, initialize_checkpoint, visualize_predictions
 
 CONFIG = str(Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py')
 
@@ -69,21 +67,6 @@ def test_pictures(run, checkpoint: str, tmp_path: Path):
     assert [path.name[:5] for path in pictures] == ['0000_', '0003_']  # the first and last of 2 scenes x 2 samples
     # panels of 640 x 360, gaps of 6, a square of the panels' height beside, two strips of 38
     assert cv2.imread(str(pictures[0])).shape == (726 + 76, 3 * 640 + 2 * 6 + 6 + 726, 3)
-
-
-def test_scene_tokens(run, checkpoint: str, tmp_path: Path):
-    out = tmp_path / 'folder' / 'tokens.safetensors'
-    run(extract_scene_tokens, checkpoint, '--out', str(out), '--num', '2')
-    cfg = Config.fromfile(CONFIG)
-    dataset = build_test_dataset(cfg)
-    with safe_open(out, 'pt') as file:
-        tokens, metadata = file.get_tensor('scene_tokens'), file.metadata()
-    model = load_model(cfg, checkpoint)
-    assert tokens.shape == (2, model.scene_queries.num_queries, model.projector.out_channels)
-    assert tokens.isfinite().all() and not torch.equal(tokens[0], tokens[1])
-    sample_tokens = [dataset.get_data_info(index)['token'] for index in (0, 3)]
-    assert json.loads(metadata['sample_tokens']) == sample_tokens
-    assert metadata['config'] == CONFIG
 
 
 def test_prediction_of_a_frame(run, checkpoint: str):

@@ -102,8 +102,8 @@ def main() -> None:
         'tools/visualize_predictions.py', CONFIG, checkpoint, '--out-dir', str(out / 'frames'),
         '--num', str(NUM_FRAMES), '--score-thr', str(SCORE_THRESHOLD)
     ], [
-        'tools/extract_scene_tokens.py', CONFIG, checkpoint, '--out', str(out / 'scene_tokens.safetensors'),
-        '--num', str(NUM_FRAMES)
+        'tools/extract_tokens.py', CONFIG, checkpoint, '--out', str(out / 'scene_tokens'), '--space', 'tokens',
+        '--split', 'val', '--num', str(NUM_FRAMES), '--overwrite'
     ])
     print(summary(demo, out))
 
@@ -120,7 +120,7 @@ Time, {demo.seconds / 60:.1f} minutes in all:
   class_ap.png                the same by class, as bars
   learning_curve.png          loss, mAP and NDS against training time
   frames/                     six cameras and the bird's-eye view, predicted and true boxes
-  scene_tokens.safetensors    scene tokens of the same frames (F, Q, D), what a language model would read
+  scene_tokens/               scene tokens of the same frames (Q, D), what a language model would read
   train/                      checkpoints and logs; train/<timestamp>/vis_data/config.py is the whole config
 
 Better scores:   make demo DEMO_ARGS='--longer'

@@ -12,7 +12,8 @@ except ModuleNotFoundError as error:
 
 from . import datasets, engine, evaluation, models  # noqa: F401
 from .apis import build_scene_qformer
+from .scene_tokenizer import SceneTokenizer
 
 __version__ = '0.1.0'
 
-__all__ = ['build_scene_qformer']
+__all__ = ['SceneTokenizer', 'build_scene_qformer']

@@ -6,7 +6,10 @@ from .blip2_decoder import Blip2QueryDecoder
 from .blip2_weights import load_blip2_query_tokens, load_blip2_weights
 from .finite_losses import NonFiniteLossError
 from .heads import BBox3DL1Cost, ImageCenterHead, NMSFreeBBoxCoder, SceneDetectionHead
+from .image_center_pretraining import ImageCenterPretraining
 from .joint_scene_encoder import JointSceneEncoder
+from .language import SceneLanguageModel
+from .language.token_reader import TokenReader
 from .positional_encoding import CameraIDEncoding, DepthBinEncoding, RayEncoding, Sine2DEncoding, SumEncoding
 from .query_decoder import SceneQueryDecoder
 from .query_denoising import QueryDenoising
@@ -21,6 +24,7 @@ from .scene_queries import (
     SceneQueries,
     SelectedSceneQueries,
 )
+from .scene_token_preprocessor import SceneTokenPreprocessor
 from .single_level_fpn import SingleLevelFPN
 from .surround_deformable_attention import SurroundDeformableAttention
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
@@ -28,9 +32,11 @@ from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 __all__ = [
     'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',
     'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead',
-    'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NonFiniteLossError',
-    'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead',
-    'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
-    'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'attention_weights',
-    'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
+    'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder',
+    'NonFiniteLossError', 'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries',
+    'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder',
+    'SceneTokenPreprocessor',
+    'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding', 'SurroundDeformableAttention',
+    'TimmBackbone', 'TokenReader', 'attention_weights', 'load_blip2_query_tokens', 'load_blip2_weights',
+    'record_attention'
 ]

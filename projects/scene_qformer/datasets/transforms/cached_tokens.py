@@ -1,0 +1,82 @@
+"""Frames whose images were read before: their scene tokens come from a cache on disk."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcv.transforms import BaseTransform
+from mmdet3d.registry import TRANSFORMS
+
+from ...token_cache import SPACES, TokenCache
+from .packing import PackSceneInputs
+
+
+@TRANSFORMS.register_module()
+class LoadSceneTokens(BaseTransform):
+    """Read a frame's scene tokens from a cache that ``tools/extract_tokens.py`` wrote; no image is read.
+
+    Required key: ``token``. Added key: ``scene_queries``, a tensor ``(Q, C)``, or ``(Q, D)`` in the space ``tokens``, in
+    the cache's dtype.
+
+    Args:
+        cache: Folder of the cache.
+        space: What the model expects: ``queries``, the decoder's output, to go through a projector that can still be
+            trained; or ``tokens``, which went through it.
+        config: The encoder's config; if given, the cache must hold what it gives.
+        checkpoint: The encoder's weights; likewise.
+        verify: Compare each shard's sha256 with the index when it is first read.
+
+    Raises:
+        FileNotFoundError: If there is no cache.
+        StaleTokenCacheError: If the cache was made from another config or other weights than those given.
+        ValueError: If the cache is damaged or holds another space.
+    """
+
+    def __init__(self,
+                 cache: str | Path,
+                 space: str = 'queries',
+                 config: str | Path | None = None,
+                 checkpoint: str | Path | None = None,
+                 verify: bool = True) -> None:
+        self.cache = TokenCache(cache, verify)
+        if space != self.cache.space:
+            advice = ('the projector is part of them: build TokenReader with projector=None and say '
+                      "LoadSceneTokens(space='tokens')" if self.cache.space == 'tokens' else
+                      "they still need a projector: say LoadSceneTokens(space='queries')")
+            raise ValueError(f'The token cache {cache} holds {self.cache.space} {self.cache.shape}, but {space!r} of '
+                             f'{", ".join(SPACES)} are wanted. For those of the cache, {advice}.')
+        self.cache.check_current(config, checkpoint)
+
+    def transform(self, results: dict) -> dict:
+        """Add ``scene_queries``.
+
+        Raises:
+            LookupError: If the cache does not hold the sample.
+            ValueError: If its shard is damaged.
+        """
+        results['scene_queries'] = self.cache[results['token']]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(cache={str(self.cache.folder)!r}, space={self.cache.space!r})'
+
+
+@TRANSFORMS.register_module()
+class PackSceneTokens(PackSceneInputs):
+    """Pack scene tokens instead of images, with the questions about the frame.
+
+    Result::
+
+        inputs:       scene_queries (Q, C); nothing, where LoadSceneTokens is not in the pipeline (a blind model)
+        data_samples: Det3DDataSample with gt_text, and of the metainfo what does not depend on the images' size
+
+    Args:
+        keys: What to pack.
+        meta_keys: What to keep in ``metainfo``.
+    """
+
+    INPUTS_KEYS = [*PackSceneInputs.INPUTS_KEYS, 'scene_queries']
+    META_KEYS = ('cam_names', 'sample_idx', 'sample_token', 'scene_token', 'timestamp', 'ego2global', 'lidar2ego',
+                 'box_type_3d', 'box_mode_3d')
+
+    def __init__(self, keys: tuple[str, ...] = ('scene_queries', ), meta_keys: tuple[str, ...] = META_KEYS) -> None:
+        super().__init__(keys=keys, meta_keys=meta_keys)

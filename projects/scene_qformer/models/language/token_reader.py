@@ -1,0 +1,107 @@
+"""TokenReader: projector and language model on scene tokens that were made before."""
+from __future__ import annotations
+
+from mmdet3d.models.detectors import Base3DDetector
+from mmdet3d.registry import MODELS
+from torch import Tensor
+
+from ..finite_losses import check_finite_losses
+from ..scene_qformer import build_projector, refuse_other_shapes
+from .text_samples import batch_text
+
+
+@MODELS.register_module()
+class TokenReader(Base3DDetector):
+    """Answers questions from cached scene queries instead of images: :class:`SceneQFormer` behind its decoder.
+
+    ::
+
+        scene_queries (B, Q, C)
+          -> projector         scene_tokens (B, Q, D)
+          -> language_model    pred_text
+
+    With a frozen encoder it trains as the whole model does, without reading an image. Parts are called as in
+    ``SceneQFormer``, so that ``load_from`` takes its checkpoints, and it takes this one's.
+
+    Args:
+        language_model: As in :class:`SceneQFormer`: ``hidden_size``, ``loss``, ``generate``.
+        projector: From C to the language model's width D, as there; None where the cache holds tokens of that width.
+        blind: Hand no scene tokens to the language model, which then sees the text alone: what can be guessed.
+        data_preprocessor: Defaults to :class:`SceneTokenPreprocessor`.
+        init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: If the projector's width is not the language model's.
+    """
+
+    def __init__(self,
+                 language_model: dict,
+                 projector: dict | None = None,
+                 blind: bool = False,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or dict(type='SceneTokenPreprocessor'), init_cfg=init_cfg)
+        self.language_model = MODELS.build(language_model)
+        self.projector = None if blind else build_projector(projector, self.language_model)
+        self.blind = blind
+        self.register_load_state_dict_pre_hook(refuse_other_shapes)
+
+    def extract_feat(self, batch_inputs: dict) -> Tensor | None:
+        """Scene tokens.
+
+        Args:
+            batch_inputs: ``scene_queries (B, Q, C)``; not looked at by a blind model.
+
+        Returns:
+            ``(B, Q, D)``; None from a blind model.
+
+        Raises:
+            ValueError: If there are no scene queries, or they are no ``(B, Q, C)`` of the width that is wanted.
+        """
+        if self.blind:
+            return None
+        if 'scene_queries' not in batch_inputs:
+            raise ValueError(f'TokenReader expects scene_queries (B, Q, C), got {", ".join(batch_inputs) or "no inputs"}. '
+                             "Put LoadSceneTokens and PackSceneTokens into the pipeline, or say blind=True.")
+        queries = batch_inputs['scene_queries']
+        if queries.dim() != 3:
+            raise ValueError(f'TokenReader expects scene_queries (B, Q, C), got {tuple(queries.shape)}.')
+        width = self._input_width()
+        if width is not None and queries.shape[2] != width:
+            reader = "the language model's embeddings" if self.projector is None else 'the projector'
+            raise ValueError(f'Scene queries {tuple(queries.shape)} have {queries.shape[2]} channels, but {reader} expected '
+                             f'{width}. Is it the cache of another model, or of another space?')
+        return queries if self.projector is None else self.projector(queries)
+
+    def _forward(self, batch_inputs: dict, batch_data_samples: list | None = None, **kwargs) -> Tensor | None:
+        """Mode ``tensor``: scene tokens ``(B, Q, D)``; None from a blind model."""
+        return self.extract_feat(batch_inputs)
+
+    def loss(self, batch_inputs: dict, batch_data_samples: list, **kwargs) -> dict[str, Tensor]:
+        """Mode ``loss``: the language model's losses.
+
+        Raises:
+            NonFiniteLossError: If one is not finite.
+            ValueError: If a sample has no questions.
+        """
+        losses = self.language_model.loss(self.extract_feat(batch_inputs), batch_text(batch_data_samples))
+        check_finite_losses(losses, batch_data_samples)
+        return losses
+
+    def predict(self, batch_inputs: dict, batch_data_samples: list, **kwargs) -> list:
+        """Mode ``predict``: the data samples with ``pred_text``, an answer to each conversation of ``gt_text``.
+
+        Raises:
+            ValueError: If a sample has no questions.
+        """
+        answers = self.language_model.generate(self.extract_feat(batch_inputs), batch_text(batch_data_samples))
+        for sample, texts in zip(batch_data_samples, answers, strict=True):
+            sample.pred_text = texts
+        return batch_data_samples
+
+    def _input_width(self) -> int | None:
+        """C; None of a projector that does not tell."""
+        if self.projector is None:
+            return self.language_model.hidden_size
+        first = next((value for value in self.projector.parameters() if value.dim() == 2), None)
+        return None if first is None else first.shape[1]

@@ -1,0 +1,54 @@
+"""The index of a token cache::
+
+    format      1
+    space       'queries' or 'tokens'
+    dtype       'float32', 'float16' or 'bfloat16'
+    shape       [Q, C or D] of one sample; null before the first
+    config      path; settings: what of it matters to the tokens; sha256 of the settings
+    checkpoint  path; sha256 of the file; weights_sha256 of the weights in it that matter
+    data        split -> info_file, its sha256, frames: how many it lists
+    shards      file name -> sha256 of the file, frames: how many it holds
+    samples     sample token -> file name of the shard, which holds a tensor of that name
+"""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FORMAT = 1
+FILE_NAME = 'index.json'
+_KEYS = {'format', 'space', 'dtype', 'shape', 'config', 'checkpoint', 'data', 'shards', 'samples'}
+
+
+def read_index(folder: Path) -> dict:
+    """Read the index of a cache.
+
+    Raises:
+        FileNotFoundError: If the folder holds no cache.
+        ValueError: If the index is damaged or of another format.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no token cache in {folder}: no {FILE_NAME}. Write one with\n'
+                                f'  python tools/extract_tokens.py CONFIG CHECKPOINT --out {folder}')
+    try:
+        index = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'The index {path} is damaged: {error}. Remove the folder and extract the tokens anew.'
+                         ) from error
+    found = index.get('format') if isinstance(index, dict) else None
+    if found != FORMAT or not index.keys() >= _KEYS:
+        raise ValueError(f'{path} is no index of a token cache of format {FORMAT}: format {found}, lacking '
+                         f'{", ".join(sorted(_KEYS - set(index))) or "nothing"}. Extract the tokens anew.')
+    return index
+
+
+def write_index(folder: Path, index: dict) -> None:
+    """Replace the index in one step: after a crash it is the old one or the new one."""
+    aside = folder / f'.{FILE_NAME}.partial'
+    with open(aside, 'w') as file:
+        json.dump(index, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, folder / FILE_NAME)

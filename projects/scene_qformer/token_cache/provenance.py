@@ -1,0 +1,181 @@
+"""What the tokens of a cache were made from, and what of a config and of a checkpoint matters to them.
+
+Tokens depend on the parts that images go through on their way, on the weights of those, and on the test pipeline. Heads,
+schedules, folders and, in the space ``queries``, projector and language model may change: the tokens stay the same.
+"""
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ..engine.safe_checkpoint import load_from_safe_file
+
+# What is cached, and the parts that come after it.
+SPACES = {'queries': ('projector', ), 'tokens': ()}
+_NO_INFLUENCE = ('bbox_head', 'aux_heads', 'denoising', 'language_model', 'frozen_parts', 'train_cfg', 'test_cfg')
+_SHOWN = 10  # differences that an error lists
+
+
+class StaleTokenCacheError(ValueError):
+    """A cache was made from another config, checkpoint or data set than the one at hand."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the tokens of a cache are and what they were made from."""
+
+    space: str  # 'queries': what the decoder gives, (Q, C); 'tokens': behind the projector, (Q, D)
+    dtype: str  # as safetensors is to hold them: 'float32', 'float16' or 'bfloat16'
+    config: str  # path, for people
+    settings: dict  # what of the config matters
+    checkpoint: str  # path, for people
+    checkpoint_sha256: str  # of the file
+    weights_sha256: str  # of those weights in it that matter
+
+    @classmethod
+    def of(cls, cfg: Config, checkpoint: str | Path, space: str, dtype: str) -> Provenance:
+        """Read config and checkpoint.
+
+        Raises:
+            ValueError: If there is no such space or type, or the checkpoint holds none of the weights.
+            FileNotFoundError: If there is no checkpoint.
+        """
+        _check_space(space)
+        if not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise ValueError(f'Expected dtype float32, float16 or bfloat16, got {dtype!r}.')
+        weights = weights_sha256(checkpoint, space)
+        return cls(space, dtype, str(cfg.filename or 'no file'), token_settings(cfg, space), str(checkpoint),
+                   file_sha256(checkpoint), weights)
+
+    @classmethod
+    def from_index(cls, index: Mapping) -> Provenance:
+        """As an index holds it."""
+        return cls(index['space'], index['dtype'], index['config']['path'], index['config']['settings'],
+                   index['checkpoint']['path'], index['checkpoint']['sha256'], index['checkpoint']['weights_sha256'])
+
+    def to_index(self) -> dict:
+        """What :meth:`from_index` reads."""
+        return dict(
+            space=self.space,
+            dtype=self.dtype,
+            config=dict(path=self.config, sha256=_digest(self.settings), settings=self.settings),
+            checkpoint=dict(path=self.checkpoint, sha256=self.checkpoint_sha256, weights_sha256=self.weights_sha256))
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for caches whose shards may stand side by side."""
+        return _digest([self.space, self.dtype, self.settings, self.weights_sha256])
+
+    def differences(self, other: Provenance) -> list[str]:
+        """In what the tokens of another cache or model differ from these, a line each; paths do not count."""
+        lines = [f'{name}: {getattr(self, name)} there, {getattr(other, name)} here' for name in ('space', 'dtype')
+                 if getattr(self, name) != getattr(other, name)]
+        lines += settings_differences(self.settings, other.settings)
+        if self.weights_sha256 != other.weights_sha256:
+            lines.append(f'weights: of {self.checkpoint} there, of {other.checkpoint} here '
+                         f'(sha256 {self.weights_sha256[:12]}... and {other.weights_sha256[:12]}...)')
+        return lines
+
+
+def plain_test_dataset(cfg: Config) -> dict:
+    """The config of the test set, in which a loader keeps no images: each is used once."""
+    dataset = copy.deepcopy(cfg.test_dataloader.dataset)
+    while 'pipeline' not in dataset and 'dataset' in dataset:  # a wrapper, such as mmengine's RepeatDataset
+        dataset = dataset['dataset']
+    dataset['pipeline'] = [{key: value for key, value in transform.items() if key != 'cache'
+                            or transform['type'] != 'LoadSurroundImages'} for transform in dataset['pipeline']]
+    return dataset
+
+
+def token_settings(cfg: Config, space: str) -> dict:
+    """The part of a config that the tokens depend on, of lists, dicts, numbers and strings alone."""
+    without = (*_NO_INFLUENCE, *_check_space(space))
+    dataset = plain_test_dataset(cfg)
+    return _plain(dict(
+        model={name: part for name, part in cfg.model.items() if name not in without},
+        pipeline=dataset['pipeline'],
+        cam_names=dataset.get('cam_names')))
+
+
+def settings_differences(old: dict, new: dict) -> list[str]:
+    """Entries in which two settings differ, by their dotted names, a line each."""
+    before, now = dict(_leaves(old)), dict(_leaves(new))
+    return [f'{name}: {before.get(name, "nothing")!r} there, {now.get(name, "nothing")!r} here'
+            for name in sorted(before.keys() | now.keys()) if before.get(name, ...) != now.get(name, ...)]
+
+
+def shown(differences: list[str]) -> str:
+    """The first of them, below each other."""
+    rest = len(differences) - _SHOWN
+    return '\n  '.join(('', *differences[:_SHOWN])) + (f'\n  and {rest} more' if rest > 0 else '')
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal digest of a file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_sha256(checkpoint: str | Path, space: str) -> str:
+    """Digest of the weights of a checkpoint that the tokens depend on: names, types, shapes and values.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is none, or holds no such weights.
+    """
+    content = load_from_safe_file(str(checkpoint), map_location='cpu')
+    weights = content.get('state_dict', content)
+    without = tuple(f'{part}.' for part in (*_NO_INFLUENCE, *_check_space(space)))
+    digest, count = hashlib.sha256(), 0
+    for name in sorted(weights):
+        tensor = weights[name]
+        if isinstance(tensor, torch.Tensor) and not name.startswith(without):
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)};'.encode())
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+            count += 1
+    if not count:
+        raise ValueError(f'{checkpoint} holds no weights that scene tokens come from; expected those of backbone, '
+                         f'scene_queries and decoder, got {", ".join(sorted(weights)[:3]) or "nothing"}.')
+    return digest.hexdigest()
+
+
+def _check_space(space: str) -> tuple[str, ...]:
+    if space not in SPACES:
+        raise ValueError(f'Expected one of the spaces {", ".join(SPACES)}, got {space!r}.')
+    return SPACES[space]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back, without the names of files that initialise parts: the checkpoint follows them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items() if key != 'init_cfg'}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, Any]]:
+    if isinstance(value, (dict, list)) and value:
+        for key, entry in (value.items() if isinstance(value, dict) else enumerate(value)):
+            yield from _leaves(entry, f'{name}.{key}' if name else str(key))
+    else:
+        yield name, value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

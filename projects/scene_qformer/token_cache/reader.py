@@ -1,0 +1,141 @@
+"""Reading a token cache: a sample by its token, from shards that are verified when first opened."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import Tensor
+
+from .index import read_index
+from .provenance import (
+    Provenance,
+    StaleTokenCacheError,
+    file_sha256,
+    settings_differences,
+    shown,
+    token_settings,
+    weights_sha256,
+)
+
+
+class TokenCache(Mapping[str, Tensor]):
+    """Sample token to ``(Q, C)`` (space ``queries``) or ``(Q, D)`` (space ``tokens``), in the cache's dtype.
+
+    Args:
+        folder: Written by ``tools/extract_tokens.py``.
+        verify: Compare each shard's sha256 with the index before its first sample is read: the price of reading the
+            file once more. A process of its own (a data loader's worker) does so once too.
+
+    Raises:
+        FileNotFoundError: If there is no cache.
+        ValueError: If its index is damaged.
+    """
+
+    def __init__(self, folder: str | Path, verify: bool = True) -> None:
+        self.folder = Path(folder)
+        self.verify = verify
+        self._index = read_index(self.folder)
+        self._files: dict[str, Any] = {}
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the tokens are and what they were made from."""
+        return Provenance.from_index(self._index)
+
+    @property
+    def space(self) -> str:
+        """``queries`` or ``tokens``."""
+        return self._index['space']
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(Q, C)`` or ``(Q, D)``."""
+        return tuple(self._index['shape'] or (0, 0))  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        return len(self._index['samples'])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index['samples'])
+
+    def __contains__(self, sample_token: object) -> bool:
+        return sample_token in self._index['samples']
+
+    def __getitem__(self, sample_token: str) -> Tensor:
+        """The tokens of a sample.
+
+        Raises:
+            LookupError: If the cache does not hold the sample.
+            FileNotFoundError: If its shard is gone.
+            ValueError: If its shard is damaged.
+        """
+        if sample_token not in self:
+            splits = ', '.join(f'{split} ({data["frames"]} frames)' for split, data in self._index['data'].items())
+            raise LookupError(f'The cache {self.folder} holds {len(self)} samples, of {splits or "no split"}, but not '
+                              f'sample {sample_token}. Extract the others: the same command of tools/extract_tokens.py '
+                              'with --split both, without --num, goes on where it stopped.')
+        return self._open(self._index['samples'][sample_token]).get_tensor(sample_token)
+
+    def verify_all(self) -> None:
+        """Compare every shard with the index.
+
+        Raises:
+            FileNotFoundError: If one is gone.
+            ValueError: If one is damaged.
+        """
+        for name in self._index['shards']:
+            self._check(name)
+
+    def check_current(self, config: Config | str | Path | None = None, checkpoint: str | Path | None = None) -> None:
+        """Check that the tokens are those that this config and this checkpoint give.
+
+        Of both only what the tokens depend on counts (see ``provenance.py``): a checkpoint of a later stage whose
+        encoder was frozen is as good as the one that the cache was made from.
+
+        Args:
+            config: The encoder's; not checked if None.
+            checkpoint: The encoder's weights; not checked if None.
+
+        Raises:
+            StaleTokenCacheError: If they would give others; says what differs.
+        """
+        made, differences = self.provenance, []
+        if config is not None:
+            cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
+            differences += settings_differences(made.settings, token_settings(cfg, self.space))
+        if checkpoint is not None and file_sha256(checkpoint) != made.checkpoint_sha256:
+            weights = weights_sha256(checkpoint, self.space)
+            if weights != made.weights_sha256:
+                differences.append(f'weights: of {made.checkpoint} there, of {checkpoint} here '
+                                   f'(sha256 {made.weights_sha256[:12]}... and {weights[:12]}...)')
+        if differences:
+            raise StaleTokenCacheError(f'The token cache {self.folder} is stale: it was made from something else than '
+                                       f'what is stated here:{shown(differences)}\nExtract the tokens anew with '
+                                       'tools/extract_tokens.py, or state the config and checkpoint that it was made '
+                                       f'from: {made.config}, {made.checkpoint}.')
+
+    def _open(self, name: str) -> Any:
+        from safetensors import safe_open  # the package works without it
+        if name not in self._files:
+            if self.verify:
+                self._check(name)
+            self._files[name] = safe_open(self._path(name), 'pt')
+        return self._files[name]
+
+    def _check(self, name: str) -> None:
+        expected, found = self._index['shards'][name]['sha256'], file_sha256(self._path(name))
+        if found != expected:
+            raise ValueError(f'{self.folder / name} is damaged: its sha256 is {found}, and the index says {expected}. '
+                             'Remove this file and run tools/extract_tokens.py again, which writes the lost samples.')
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f'The shard {path}, which the index of the cache names, is gone. Run '
+                                    'tools/extract_tokens.py again, which writes the lost samples.')
+        return path
+
+    def __getstate__(self) -> dict:
+        return dict(self.__dict__, _files={})  # open files do not travel to other processes

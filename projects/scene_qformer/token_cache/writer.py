@@ -1,0 +1,195 @@
+"""Writing a token cache so that a kill at any time loses at most the shard that was being filled."""
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from .index import FILE_NAME, FORMAT, read_index, write_index
+from .provenance import Provenance, StaleTokenCacheError, file_sha256, shown
+
+_SUFFIX, _PARTIAL = '.safetensors', '.partial'
+_WAY_OUT = 'Name another folder, remove this one, or give --overwrite to replace what it holds.'
+
+
+class TokenCacheWriter:
+    """Starts a cache or goes on with one; a context, in which nobody else may write.
+
+    A shard is written aside, flushed to the disk and renamed; then the index names it. So a file with a shard's name
+    is whole; one that a kill kept from the index is taken in by the next writer; what lies aside is thrown away. ::
+
+        with TokenCacheWriter(folder, provenance) as writer:
+            writer.begin('val', info_file, frames=len(dataset))
+            for token in writer.missing(sample_tokens):
+                writer.add(token, ...)
+
+    Leaving the context, by an error or Ctrl-C too, writes the last, smaller shard.
+
+    Args:
+        folder: The cache; made if it is not there.
+        provenance: What the tokens are made from.
+        shard_size: Samples in a shard.
+        overwrite: Where the folder holds a cache of something else, remove that one's files.
+
+    Raises:
+        StaleTokenCacheError: If the folder holds a cache of something else, unless ``overwrite``; says what differs.
+        ValueError: If there are shards of no cache.
+        RuntimeError: If another process writes there.
+    """
+
+    def __init__(self, folder: str | Path, provenance: Provenance, shard_size: int = 256,
+                 overwrite: bool = False) -> None:
+        if shard_size < 1:
+            raise ValueError(f'Expected a shard size of at least 1 sample, got {shard_size}.')
+        self.folder = Path(folder)
+        self.provenance = provenance
+        self.shard_size = shard_size
+        self.overwrite = overwrite
+        self._lock = FileLock(str(self.folder / '.lock'), timeout=0)
+        self._split = ''
+        self._pending: dict[str, Tensor] = {}
+
+    def __enter__(self) -> TokenCacheWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise RuntimeError(f'Another process writes to {self.folder} now. Let it end, or name another folder.'
+                               ) from error
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.flush()
+        finally:
+            self._lock.release()
+
+    def begin(self, split: str, info_file: str | Path, frames: int) -> None:
+        """Say of which split, listed in which info file, the samples are that follow.
+
+        Raises:
+            StaleTokenCacheError: If samples of this split are there that were listed in another info file, unless
+                ``overwrite``.
+        """
+        self.flush()
+        data = dict(info_file=str(info_file), sha256=file_sha256(info_file), frames=frames)
+        known = self._index['data'].get(split)
+        if known is not None and known['sha256'] != data['sha256']:
+            if not self.overwrite:
+                raise StaleTokenCacheError(f'{self.folder} holds the split {split!r} of another data set: of '
+                                           f'{known["info_file"]} with {known["frames"]} frames, not of {info_file} '
+                                           f'with {frames}. {_WAY_OUT}')
+            self._remove(f'{split}-')
+        self._index['data'][split] = data
+        self._split = split
+        write_index(self.folder, self._index)
+
+    def missing(self, sample_tokens: Sequence[str]) -> list[str]:
+        """Those that the cache does not hold, in their order."""
+        return [token for token in sample_tokens if token not in self._index['samples']]
+
+    def add(self, sample_token: str, tokens: Tensor) -> None:
+        """Put a sample into the shard that is being filled.
+
+        Args:
+            sample_token: Of nuScenes.
+            tokens: ``(Q, C)`` or ``(Q, D)``, on the CPU.
+
+        Raises:
+            ValueError: If a value is not finite or, in the type of the cache, not within its range; or if the shape is
+                not that of the other samples.
+        """
+        shape = self._index['shape'] = self._index['shape'] or list(tokens.shape)
+        if list(tokens.shape) != shape:
+            raise ValueError(f'Expected tokens {tuple(shape)}, as of the other samples, got {tuple(tokens.shape)} of '
+                             f'sample {sample_token}.')
+        stored = tokens.to(getattr(torch, self.provenance.dtype))
+        if not stored.isfinite().all():
+            largest = float(tokens.abs().max())
+            raise ValueError(f'The tokens of sample {sample_token} are not finite in {self.provenance.dtype} (largest '
+                             f'value {largest:g}): ' + ('the model gives NaN or infinity.' if not largest < float('inf')
+                                                        else 'use bfloat16, which has the range of float32.'))
+        self._pending[sample_token] = stored.contiguous()
+        if len(self._pending) >= self.shard_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the shard that is being filled."""
+        if not self._pending:
+            return
+        from safetensors.torch import save_file  # the package works without it
+        names = (f'{self._split}-{number:05d}{_SUFFIX}' for number in itertools.count())
+        path = self.folder / next(name for name in names if name not in self._index['shards'])
+        aside = path.with_name(f'.{path.name}{_PARTIAL}')
+        save_file(self._pending, aside, metadata=dict(fingerprint=self.provenance.fingerprint, split=self._split))
+        with open(aside, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        self._take_in(path, list(self._pending))
+        write_index(self.folder, self._index)
+        self._pending = {}
+
+    def _open(self) -> None:
+        fresh = dict(format=FORMAT, **self.provenance.to_index(), shape=None, data={}, shards={}, samples={})
+        self._index = fresh
+        if (self.folder / FILE_NAME).exists():
+            self._index = read_index(self.folder)
+            differences = Provenance.from_index(self._index).differences(self.provenance)
+            if differences and not self.overwrite:
+                raise StaleTokenCacheError(f'{self.folder} holds a cache of something else:{shown(differences)}\n'
+                                           f'{_WAY_OUT}')
+            if differences:
+                self._remove()
+                self._index = fresh
+        for path in self.folder.glob(f'.*{_PARTIAL}'):
+            path.unlink()
+        self._forget_lost_shards()
+        for path in sorted(self.folder.glob(f'*{_SUFFIX}')):
+            if path.name not in self._index['shards']:
+                self._adopt(path)
+        write_index(self.folder, self._index)
+
+    def _adopt(self, path: Path) -> None:
+        """Take in a shard that was written, but not yet named by the index, when its writer was killed."""
+        from safetensors import SafetensorError, safe_open
+        try:
+            with safe_open(path, 'pt') as file:
+                own = (file.metadata() or {}).get('fingerprint') == self.provenance.fingerprint
+                names = list(file.keys())
+                shape = list(file.get_slice(names[0]).get_shape())
+        except (SafetensorError, IndexError):
+            own = False
+        if not own:
+            raise ValueError(f'{path} is no shard of this cache: it was made from something else, or is damaged. Remove '
+                             'it, or name another folder.')
+        self._index['shape'] = self._index['shape'] or shape
+        self._take_in(path, names)
+
+    def _take_in(self, path: Path, sample_tokens: list[str]) -> None:
+        self._index['shards'][path.name] = dict(sha256=file_sha256(path), frames=len(sample_tokens))
+        self._index['samples'].update(dict.fromkeys(sample_tokens, path.name))
+
+    def _forget_lost_shards(self) -> None:
+        """Samples of files that somebody removed, as a damaged one, are missing again."""
+        lost = {name for name in self._index['shards'] if not (self.folder / name).is_file()}
+        if lost:
+            for name in lost:
+                del self._index['shards'][name]
+            self._index['samples'] = {token: name for token, name in self._index['samples'].items() if name not in lost}
+
+    def _remove(self, prefix: str = '') -> None:
+        """Remove the shards of a split, or all; of what else lies in the folder, nothing."""
+        for name in self._index['shards']:
+            if name.startswith(prefix):
+                (self.folder / name).unlink(missing_ok=True)
+        self._forget_lost_shards()

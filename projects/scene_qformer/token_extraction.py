@@ -1,0 +1,87 @@
+"""From frames to scene tokens: what the tokenizer and the extraction of a whole data set share."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+
+from .inference import load_model
+from .token_cache import SPACES, plain_test_dataset
+
+
+def load_encoder(cfg: Config, checkpoint: str | Path, device: str = 'cpu', space: str = 'tokens') -> BaseModel:
+    """The part of a trained model that makes scene tokens, in evaluation mode.
+
+    A language model is left out where it can be, as it is large, and tokens do not depend on it; in the space
+    ``queries`` so is the projector.
+
+    Args:
+        cfg: Config of a model that reads images, with ``test_dataloader``; left as it is.
+        checkpoint: File written by training.
+        device: ``cpu`` or ``cuda:0``.
+        space: ``queries`` or ``tokens``.
+
+    Raises:
+        ValueError: If the config's model reads no images.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.test_dataloader.dataset = plain_test_dataset(cfg)
+    model = cfg.model
+    for part in SPACES[space]:
+        model.pop(part, None)
+    if 'out_channels' in (model.get('projector') or dict(out_channels='none')):  # else the language model knows it
+        model.pop('language_model', None)
+    encoder = load_model(cfg, str(checkpoint), device)
+    if not hasattr(encoder, 'decode_queries'):
+        raise ValueError(f'Expected the config of a model that reads images, such as SceneQFormer; the one of '
+                         f'{cfg.filename} is a {type(encoder).__name__}. Give the config that the encoder was trained '
+                         'with.')
+    return encoder
+
+
+def build_split(cfg: Config, split: str) -> BaseDataset:
+    """The frames of a split with the test pipeline: no random transforms, no frame left out.
+
+    Args:
+        cfg: With ``train_dataloader`` and ``test_dataloader``.
+        split: ``train``, or ``val``: what ``tools/test.py`` tests on.
+    """
+    dataset = plain_test_dataset(cfg)
+    if split == 'train':
+        train = cfg.train_dataloader.dataset
+        while 'pipeline' not in train and 'dataset' in train:
+            train = train.dataset
+        dataset = dict(train, pipeline=dataset['pipeline'], test_mode=True)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
+        return DATASETS.build(dataset)
+
+
+def listing_file(dataset: BaseDataset) -> str:
+    """The file that lists a data set's frames: its info file, or its questions."""
+    return dataset.ann_file or dataset.questions['path']
+
+
+@torch.inference_mode()
+def compute_tokens(model: BaseModel, batch: Mapping, space: str = 'tokens') -> torch.Tensor:
+    """Scene tokens of some frames.
+
+    Args:
+        model: As :func:`load_encoder` gives it, for the same space.
+        batch: Collated frames of a dataset with its test pipeline (``mmengine.dataset.pseudo_collate``).
+        space: ``queries``: what the decoder gives; ``tokens``: behind the projector.
+
+    Returns:
+        ``(B, Q, C)`` or ``(B, Q, D)`` float32 on the CPU; of the groups that become tokens, where there are groups.
+    """
+    batch = model.data_preprocessor(batch, training=False)
+    if space == 'tokens':
+        return model(**batch, mode='tensor').float().cpu()
+    decoded = model.decode_queries(batch['inputs']['imgs'], [sample.metainfo for sample in batch['data_samples']])
+    return decoded.query_set.tokens(decoded.queries[-1]).float().cpu()

@@ -1,0 +1,89 @@
+"""What of a config and of a checkpoint counts for the tokens of a cache, and what does not."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from scene_qformer.token_cache import Provenance, StaleTokenCacheError, TokenCache, TokenCacheWriter
+from scene_qformer.token_cache.provenance import settings_differences, token_settings, weights_sha256
+from tests.small_encoder import SmallEncoder, make_small_encoder, save_weights
+
+
+@pytest.fixture(scope='module')
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> SmallEncoder:
+    return make_small_encoder(tmp_path_factory.mktemp('encoder'))
+
+
+def changed(cfg: Config, **options) -> list[str]:
+    """In what the settings of a config differ after some options, for queries."""
+    other = Config(cfg.to_dict())
+    other.merge_from_dict({name.replace('__', '.'): value for name, value in options.items()})
+    return settings_differences(token_settings(cfg, 'queries'), token_settings(other, 'queries'))
+
+
+def test_the_way_from_images_to_tokens_counts(encoder: SmallEncoder):
+    cfg = encoder.cfg
+    assert changed(cfg, model__scene_queries__num_queries=11) == ['model.scene_queries.num_queries: 13 there, 11 here']
+    assert changed(cfg, model__data_preprocessor__mean=[1, 2, 3])[0] == (
+        'model.data_preprocessor.mean.0: 123.675 there, 1 here')
+    assert 'pipeline.0.size.0: 224 there, 112 here' in changed(
+        cfg, test_dataloader__dataset__pipeline=[dict(type='LoadSurroundImages', size=(112, 63))])
+    assert changed(cfg, test_dataloader__dataset__cam_names=['CAM_BACK'])
+
+
+def test_all_else_does_not(encoder: SmallEncoder):
+    assert changed(encoder.cfg, model__bbox_head__num_classes=3, model__projector__out_channels=7, data_root='elsewhere',
+                   optim_wrapper__optimizer__lr=1, model__language_model=dict(type='X'), model__frozen_parts=['neck'],
+                   model__backbone__init_cfg=dict(type='Pretrained', checkpoint='x')) == []
+
+
+def test_the_projector_counts_for_tokens(encoder: SmallEncoder):
+    cfg, other = encoder.cfg, encoder.cfg
+    other.model.projector.hidden_channels = 5
+    assert settings_differences(token_settings(cfg, 'tokens'), token_settings(other, 'tokens')) == [
+        'model.projector.hidden_channels: 17 there, 5 here']
+
+
+def edited(encoder: SmallEncoder, path: Path, name: str) -> Path:
+    """A checkpoint with one weight changed."""
+    content = torch.load(encoder.checkpoint, weights_only=True)
+    content['state_dict'][name] = content['state_dict'][name] + 1
+    torch.save(content, path)
+    return path
+
+
+def test_weights_on_the_way_count(encoder: SmallEncoder, tmp_path: Path):
+    def same(name: str, space: str) -> bool:
+        path = edited(encoder, tmp_path / 'edited.pth', name)
+        return weights_sha256(path, space) == weights_sha256(encoder.checkpoint, space)
+
+    assert not same('backbone.conv1.weight', 'queries')
+    assert same('projector.layers.0.bias', 'queries') and not same('projector.layers.0.bias', 'tokens')
+    assert same(next(name for name in torch.load(encoder.checkpoint, weights_only=True)['state_dict']
+                     if name.startswith('bbox_head')), 'tokens')
+
+
+def test_a_checkpoint_without_an_encoder_is_refused(tmp_path: Path):
+    torch.save(dict(state_dict={'language_model.x': torch.zeros(3)}), tmp_path / 'llm.pth')
+    with pytest.raises(ValueError, match='llm.pth holds no weights that scene tokens come from.*language_model.x'):
+        weights_sha256(tmp_path / 'llm.pth', 'queries')
+
+
+def test_a_stale_cache_says_so(encoder: SmallEncoder, tmp_path: Path):
+    provenance = Provenance.of(encoder.cfg, encoder.checkpoint, 'queries', 'float32')
+    with TokenCacheWriter(tmp_path / 'cache', provenance):
+        pass
+    cache = TokenCache(tmp_path / 'cache')
+    assert cache.provenance == provenance
+    cache.check_current()
+    cache.check_current(encoder.config, encoder.checkpoint)
+    cache.check_current(encoder.cfg, edited(encoder, tmp_path / 'later.pth', 'projector.layers.0.bias'))
+    with pytest.raises(StaleTokenCacheError, match='stale.*\n  weights: of .*encoder.pth there, of .*other.pth here'):
+        cache.check_current(checkpoint=save_weights(encoder.config, tmp_path / 'other.pth', seed=4))
+    cfg = encoder.cfg
+    cfg.model.decoder.num_layers = 1
+    with pytest.raises(StaleTokenCacheError, match='stale.*\n  model.decoder.num_layers: 2 there, 1 here'):
+        cache.check_current(cfg)
