@@ -39,9 +39,9 @@ def test_scored_like_a_model():
             question('Where?', 'where', 'behind')]
     answers = MostFrequentAnswer(TRAINING).answer(test)
     right = {name: exact_match(run)[0].right for name, run in answers.items()}
-    assert right == {'most frequent answer': 1, 'most frequent of the type': 2, 'best guess from the text': 3}
+    assert right == {'most frequent answer': 1, 'most frequent of the type': 2, 'most frequent of the question': 3}
     assert [each.prediction for each in answers['most frequent of the type']] == ['no', 'no', '1', '1', 'no']
-    assert [each.id for each in answers['best guess from the text']] == [each.id for each in test]
+    assert [each.id for each in answers['most frequent of the question']] == [each.id for each in test]
 
 
 def test_no_questions():

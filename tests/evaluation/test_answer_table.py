@@ -37,7 +37,7 @@ def test_table():
         '| questions | 5 |  | 2 | 3 |',
         '| most frequent answer | 20.0 | -20.0 | 50.0 | 0.0 |',
         '| most frequent of the type | 60.0 | +20.0 | 50.0 | 66.7 |',
-        '| best guess from the text | 80.0 | +40.0 | 50.0 | 100.0 |',
+        '| most frequent of the question | 80.0 | +40.0 | 50.0 | 100.0 |',
         '| blind (text only) | 40.0 | - | 50.0 | 33.3 |',
         '| **ours** | 90.0 (80.0 to 100.0) | +50.0 | 100.0 | 83.3 |',
         '| **other** | 80.0 | +40.0 | 100.0 | 66.7 |',

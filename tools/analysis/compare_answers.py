@@ -1,4 +1,4 @@
-"""Answers of models side by side: a table, its numbers and a bar chart, with the blind model and the best guesses.
+"""Answers of models beside the blind model and the most frequent answers: a table, its numbers, a bar chart.
 
     python tools/analysis/compare_answers.py --train-questions data/questions_train.json \\
         --dumps ours=work_dirs/ours/answers.jsonl ours=work_dirs/ours_seed1/answers.jsonl \\

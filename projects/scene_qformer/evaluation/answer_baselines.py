@@ -13,8 +13,9 @@ class MostFrequentAnswer:
     """Answers by counting the training answers, under three amounts of knowledge; no image is seen.
 
     ``overall`` always gives the most frequent answer of all; ``by_type`` that of the question's type; ``by_question``
-    that of the very text of the question, the best that a model can do in the long run that sees the text alone (for
-    texts that training lacks it falls back to the type, then to overall). Answers count as the same under
+    that of the very text of the question (for texts that training lacks it falls back to the type, then to overall).
+    With very many questions the last is the best that can be done from the text alone; with few, and answers balanced
+    within each text, it can fall below the others. Answers count as the same under
     :func:`.exact_match.normalize_answer`; of equally frequent ones the first of the alphabet is taken.
 
     Args:
@@ -63,7 +64,7 @@ class MostFrequentAnswer:
         return {
             'most frequent answer': [replace(each, prediction=self.overall()) for each in questions],
             'most frequent of the type': [replace(each, prediction=self.by_type(each.type)) for each in questions],
-            'best guess from the text': [
+            'most frequent of the question': [
                 replace(each, prediction=self.by_question(each.question, each.type)) for each in questions],
         }
 

@@ -116,8 +116,9 @@ def to_markdown(rows: Sequence[AnswerRow], facts: Mapping[str, str] | None = Non
     notes = ['Accuracy is exact match after normalisation of case, spaces and final punctuation; overall it is that of '
              'all questions together, as in NuScenes-QA. `over blind`: points above the blind model.']
     if texts:
-        notes.append('BLEU and ROUGE-L are times 100. CIDEr (CIDEr-D, its idf from the answers of these very '
-                     'questions, raw 0 to 10) is times 100 as well.')
+        notes.append('BLEU and ROUGE-L are times 100; BLEU-n says little of answers with fewer than n words. '
+                     'CIDEr (CIDEr-D, its idf from the answers of these very questions, raw 0 to 10) is times 100 as '
+                     'well.')
     return '\n'.join([*lines, '', ' '.join(notes)]) + '\n'
 
 
