@@ -1,9 +1,12 @@
 """Frames without an info file: DriveLM's images and questions alone."""
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS, TRANSFORMS
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from question_files import CAMERAS, drivelm, generated, write
 
@@ -14,6 +17,7 @@ PIPELINE = [
     dict(type='CropSurroundImages', size=(62, 34), anchor=(0.5, 1.0)),
     dict(type='PackSceneInputs'),
 ]
+TINY_MODEL = Path(__file__).parents[2] / 'configs/_base_/models/scene-qformer_tiny.py'
 MATRICES = ('cam2img', 'lidar2cam', 'lidar2img', 'ori_cam2img', 'lidar_aug_matrix')
 
 
@@ -81,6 +85,38 @@ def test_through_the_preprocessor_in_workers(root):
     assert [len(sample.gt_text) for sample in batch['data_samples']] == [2, 3, 4]
 
 
+class TestModelsWithoutCalibration:
+    """What docs/questions.md says of them: cameras known by number need no matrices, others say what they lack."""
+
+    BY_NUMBER = {
+        'model.positional_encoding': dict(_delete_=True, type='SumEncoding', encodings=[
+            dict(type='Sine2DEncoding', embed_dims=128), dict(type='CameraIDEncoding', num_cameras=6, embed_dims=128)]),
+        'model.scene_queries': dict(_delete_=True, type='SceneQueries', num_queries=7, embed_dims=128),
+        'model.decoder.cross_attn_cfg': dict(_delete_=True, type='GlobalAttention', num_heads=4),
+        'model.decoder.refine_reference_points': False,
+        'model.bbox_head': None,
+        'model.denoising': None,
+    }
+
+    def tokens(self, root, changes):
+        config = Config.fromfile(TINY_MODEL)
+        config.merge_from_dict(changes)
+        model = MODELS.build(config.model).eval()
+        batch = model.data_preprocessor(pseudo_collate([build(root)[0], build(root)[2]]), False)
+        with torch.no_grad():
+            return model(**batch, mode='tensor')
+
+    def test_by_number(self, root):
+        tokens = self.tokens(root, self.BY_NUMBER)
+        assert tokens.shape == (2, 7, 512)
+        assert (tokens[0] - tokens[1]).abs().max() > 1e-4  # they did look
+
+    def test_by_projection(self, root):
+        changes = {key: value for key, value in self.BY_NUMBER.items() if 'decoder' not in key}
+        with pytest.raises(ValueError, match='SurroundDeformableAttention projects 3D points and needs lidar2img'):
+            self.tokens(root, changes)
+
+
 class TestErrors:
 
     def test_a_missing_image(self, root):
@@ -88,6 +124,8 @@ class TestErrors:
         with pytest.raises(FileNotFoundError, match=r'1 of 18 images are missing, first .*samples/CAM_BACK/t1.jpg '
                                                     r'\(camera CAM_BACK of sample t1\).\ndata_root, now'):
             build(root)
+        # with cached tokens, nobody needs the images
+        assert len(build(root, check_images=False, pipeline=[dict(type='PackSceneTokens')])[1]['inputs']) == 0
 
     def test_a_missing_camera(self, root):
         content = drivelm()

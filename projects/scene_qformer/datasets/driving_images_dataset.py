@@ -31,6 +31,8 @@ class DrivingImagesDataset(BaseDataset):
             ``samples`` on is looked for here; one without ``samples`` is looked for here as it is.
         pipeline: Transforms.
         cam_names: The cameras to use, in the order that the images shall have.
+        check_images: Look for every image first, so that a missing one shows at once. Where images are not read, as
+            with cached tokens, they need not be there.
         box_type_3d: Of the boxes that a detection head may predict.
         backend_args: For mmengine's file backend.
         **kwargs: As in :class:`mmengine.dataset.BaseDataset`.
@@ -46,11 +48,13 @@ class DrivingImagesDataset(BaseDataset):
                  data_root: str,
                  pipeline: Sequence[dict | Callable] = (),
                  cam_names: Sequence[str] = NUSCENES_CAMERAS,
+                 check_images: bool = True,
                  box_type_3d: str = 'LiDAR',
                  backend_args: dict | None = None,
                  **kwargs) -> None:
         self.questions = questions
         self.cam_names = tuple(cam_names)
+        self.check_images = check_images
         self.backend_args = backend_args
         self.box_type_3d, self.box_mode_3d = get_box_type(box_type_3d)
         super().__init__(data_root=data_root, pipeline=list(pipeline), **kwargs)
@@ -63,7 +67,8 @@ class DrivingImagesDataset(BaseDataset):
                 dict(sample_idx=len(frames), token=token, images=self._images(questions[0]),
                      gt_text=[question.as_text() for question in questions],
                      box_type_3d=self.box_type_3d, box_mode_3d=self.box_mode_3d))
-        self._check_files(frames)
+        if self.check_images:
+            self._check_files(frames)
         return frames
 
     def _images(self, question: DrivingQuestion) -> dict[str, dict]:
