@@ -1,0 +1,102 @@
+"""Calibration of one frame, from wherever it comes: the devkit, an info dict, arrays."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..geometry import invert, to_homogeneous
+
+_SHAPES = {'cam2img': ((3, 3), (3, 4), (4, 4)), 'lidar2cam': ((3, 4), (4, 4))}
+
+
+def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str, dict]]:
+    """Calibration, from wherever it comes.
+
+    Args:
+        cameras: One of
+
+            - ``(nusc, sample_token)``: the devkit's ``NuScenes`` and a sample of it;
+            - an info dict of mmdet3d, with ``images[name]``; or such ``images`` alone: a dict by camera name with
+              ``cam2img``, ``lidar2cam`` and, if known, ``img_path``, ``width`` and ``height``;
+            - arrays in the order of ``cam_names``: a dict with ``cam2img`` (N, 3, 3) or (N, 4, 4), ``lidar2cam``
+              (N, 4, 4) and, if known, ``image_size``: the (width, height) of the images that ``cam2img`` is for.
+        cam_names: The N cameras of the model.
+
+    Returns:
+        The sample token and, by camera name, ``cam2img`` and ``lidar2cam`` (4, 4) float64, and maybe ``img_path`` and
+        ``size`` (width, height).
+
+    Raises:
+        ValueError: If a camera or a matrix is missing, or a matrix has another shape or is singular.
+        TypeError: If it is none of these.
+    """
+    token = 'in_memory'
+    by_name: Mapping
+    if isinstance(cameras, tuple) and len(cameras) == 2:
+        token = cameras[1]
+        by_name = _from_devkit(*cameras)
+    elif isinstance(cameras, Mapping) and 'images' in cameras:
+        token, by_name = cameras.get('token', token), cameras['images']
+    elif isinstance(cameras, Mapping) and _SHAPES.keys() & cameras.keys():
+        by_name = _from_arrays(cameras, cam_names)
+    elif isinstance(cameras, Mapping):
+        by_name = cameras
+    else:
+        raise TypeError('Expected cameras as (nusc, sample_token), as an info dict of mmdet3d, or as '
+                        f'dict(cam2img=(N, 3, 3), lidar2cam=(N, 4, 4)); got {type(cameras).__name__}.')
+    missing = [name for name in cam_names if name not in by_name]
+    if missing:
+        raise ValueError(f'The calibration lacks {", ".join(missing)}: the model reads {", ".join(cam_names)}, and it '
+                         f'has {", ".join(map(str, by_name)) or "no camera"}.')
+    return str(token), {name: _check_camera(name, by_name[name]) for name in cam_names}
+
+
+def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:
+    from .nuscenes_infos import sample_info  # the devkit takes seconds to import, and others do not need it
+    try:
+        sample = nusc.get('sample', sample_token)
+    except KeyError as error:
+        raise ValueError(f'{getattr(nusc, "dataroot", "The data set")} has no sample {sample_token!r}.') from error
+    info, _ = sample_info(nusc, sample, annotated=False, max_sweeps=0)
+    cameras = info['images']
+    for camera in cameras.values():
+        record = nusc.get('sample_data', camera['sample_data_token'])
+        camera.update(img_path=nusc.get_sample_data_path(record['token']), width=record['width'],
+                      height=record['height'])
+    return cameras
+
+
+def _from_arrays(cameras: Mapping, cam_names: Sequence[str]) -> dict[str, dict]:
+    stacked = {}
+    for key, shapes in _SHAPES.items():
+        if key not in cameras:
+            raise ValueError(f'The calibration has {", ".join(cameras)}, but lacks {key}.')
+        stacked[key] = np.asarray(cameras[key], dtype=np.float64)
+        if stacked[key].shape[:1] != (len(cam_names), ) or stacked[key].shape[1:] not in shapes:
+            expected = ' or '.join(str((len(cam_names), *shape)) for shape in shapes)
+            raise ValueError(f'Expected {key} of shape {expected}, a matrix for each of {", ".join(cam_names)}; got '
+                             f'{stacked[key].shape}.')
+    by_name = {name: {key: stacked[key][n] for key in stacked} for n, name in enumerate(cam_names)}
+    if cameras.get('image_size') is not None:
+        width, height = cameras['image_size']
+        by_name = {name: dict(camera, width=width, height=height) for name, camera in by_name.items()}
+    return by_name
+
+
+def _check_camera(name: str, camera: Mapping) -> dict:
+    checked: dict[str, Any] = {}
+    for key, shapes in _SHAPES.items():
+        if camera.get(key) is None:
+            raise ValueError(f'The calibration of {name} lacks {key}; it has {", ".join(camera) or "nothing"}.')
+        matrix = np.asarray(camera[key], dtype=np.float64)
+        if matrix.shape not in shapes:
+            raise ValueError(f'Expected {key} of {name} as one of {", ".join(map(str, shapes))}, got {matrix.shape}.')
+        checked[key] = to_homogeneous(matrix)
+        invert(checked[key], f'{key} of {name}')
+    if 'img_path' in camera:
+        checked['img_path'] = camera['img_path']
+    if camera.get('width') and camera.get('height'):
+        checked['size'] = int(camera['width']), int(camera['height'])
+    return checked
