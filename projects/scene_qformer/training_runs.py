@@ -109,7 +109,7 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
             for line in [*lines[:6], *(['...'] if len(lines) > 6 else [])]:
                 report(f'    {line}')
     failures: dict[tuple[str, int], str] = {}
-    start, threads = time.monotonic(), max((os.cpu_count() or 1) // jobs, 1)
+    start, threads = time.monotonic(), max(_cores() // jobs, 1)
     processes = _Processes()
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -129,6 +129,11 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
         processes.stop()
         pool.shutdown(wait=True, cancel_futures=True)
     return failures
+
+
+def _cores() -> int:
+    """That this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class _Processes:
