@@ -7,6 +7,7 @@ from mmengine.config import ConfigDict
 from small_llm import BATCH, FAMILIES, SIZES, conversation
 
 from scene_qformer.models.language import SceneLanguageModel
+from scene_qformer.models.language.text_rows import training_rows
 
 LORA = dict(r=3, lora_alpha=6)
 
@@ -168,27 +169,26 @@ class TestLoss:
         assert len(answers_of(model, tokens)) == 2
 
     def test_too_long_conversations_are_cut_at_the_end(self, tokenizer_folder):
-        """Five scene tokens, a prompt of 5 and an answer of 7 tokens, its end token included."""
+        """Five scene tokens, a prompt of 6 and an answer of 7 tokens, its end token included."""
         one, tokens = conversation(('Is the truck?', 'The car waits at the crossing')), scene(frames=1)
-        whole = build('llama', tokenizer_folder)
-        text = whole.chat.training_text(one, True)
-        assert (text.learned.count(False), text.learned.count(True)) == (7, 7)  # prompt: <s> -200 Is the truck ? </s>
-        whole.max_length = 5 + 6 + 7
-        assert whole._cut(text, one, tokens) == text
-        whole.max_length -= 3
-        cut = whole._cut(text, one, tokens)
-        assert cut == (text.input_ids[:-3], text.learned[:-3])
-        loss = whole.loss(tokens, [[one]])['loss_text']
-        four_words = [[conversation(('Is the truck?', 'The car waits at'))]]
-        other = whole.loss(tokens, four_words)['loss_text']  # the same four tokens, as the end token is cut
-        assert torch.equal(loss, other)
-        whole.max_length = 5 + 6
-        with pytest.raises(ValueError, match=r"Conversation 'a' takes 12 places.*but there are 11 \(max_length"):
-            whole.loss(tokens, [[one]])
-        with pytest.raises(ValueError, match=r"Conversation 'a' takes 12 places"):
-            whole.generate(tokens, [[one]])
-        whole.max_length = 12
-        assert len(whole.eval().generate(tokens, [[one]])[0][0].split()) <= 1
+        model = build('llama', tokenizer_folder)
+        text = model.chat.training_text(one, True)
+        assert (text.learned.count(False), text.learned.count(True)) == (7, 7)  # <s> -200 Is the truck ? </s>
+
+        def cut(max_length):
+            return training_rows(model.chat, [[one]], tokens, max_length)[0].text
+
+        assert cut(5 + 6 + 7) == cut(None) == text
+        assert cut(5 + 6 + 7 - 3) == (text.input_ids[:-3], text.learned[:-3])
+        model.max_length = 5 + 6 + 7 - 3
+        four_words = [[conversation(('Is the truck?', 'The car waits at'))]]  # its end token is cut
+        assert torch.equal(model.loss(tokens, [[one]])['loss_text'], model.loss(tokens, four_words)['loss_text'])
+        model.max_length = 5 + 6
+        for method in (model.loss, model.generate):
+            with pytest.raises(ValueError, match=r"Conversation 'a' takes 12 places.*but there are 11 \(max_length"):
+                method(tokens, [[one]])
+        model.max_length = 5 + 6 + 1
+        assert len(model.eval().generate(tokens, [[one]])[0][0].split()) <= 1
 
 
 def build_again(model, tokenizer):

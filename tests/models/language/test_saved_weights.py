@@ -1,6 +1,7 @@
 """What a checkpoint of the whole detector holds of its language model, and what it needs."""
 import pytest
 import torch
+from mmengine.model import BaseModule
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from small_llm import BATCH, FAMILIES, SIZES
 from torch import nn
@@ -66,7 +67,7 @@ def test_what_is_saved(llm_folders, tokenizer_folder):
     assert len(saved(SIZES['llama'], tokenizer_folder, lora=LORA)) == len(every) + len(adapters)
 
 
-def test_mmengine_saves_and_loads_the_same(llm_folders, capsys):
+def test_mmengine_saves_and_loads_the_same(llm_folders):
     """Its runner has functions of its own for both."""
     model = perturb(Detector(llm_folders['gpt2'], lora=LORA))
     weights = get_state_dict(model)
@@ -101,12 +102,12 @@ def test_trained_weights_load_into_a_frozen_model(llm_folders):
 
 
 def test_init_weights_leaves_loaded_weights_alone(llm_folders):
-    model = SceneLanguageModel(llm_folders['llama'])
-    before = {name: tensor.clone() for name, tensor in model.llm.state_dict().items()}
-    parent = nn.ModuleList([model])
-    assert parent is not None
-    model.init_weights()
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.llm.state_dict().items())
+    """mmengine's parents initialise their children, and transformers' models have an ``init_weights`` too."""
+    parent = BaseModule()
+    parent.language_model = SceneLanguageModel(llm_folders['llama'], lora=LORA)
+    before = {name: parameter.clone() for name, parameter in parent.named_parameters()}
+    parent.init_weights()
+    assert all(torch.equal(before[name], parameter) for name, parameter in parent.named_parameters())
 
 
 def test_init_cfg(tokenizer_folder, tmp_path):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,15 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule, initialize
 from torch import Tensor
 
-from .chat import ChatFormat, TokenizedText
+from .chat import ChatFormat
 from .generation import generate_after_embeds
 from .llm_loading import check_vocabulary_fits, create_causal_lm, load_causal_lm, load_tokenizer
 from .llm_tuning import recompute_activations, set_trainable, set_training_mode
 from .logits import logits_at
 from .saved_weights import accept_names_without_adapters, leave_out_of_checkpoints
-from .splice import IGNORE_INDEX, IMAGE_TOKEN_INDEX, SplicedText, splice_scene_tokens
-
-
-class _Row(NamedTuple):
-    """One conversation of a batch."""
-
-    frame: int  # whose scene tokens it reads
-    number: int  # which of the frame's conversations it is
-    text: TokenizedText
+from .shared_scene import check_sharing_is_exact, separate_segments, share_prefix, splice_segments
+from .splice import IGNORE_INDEX, SplicedText, splice_scene_tokens
+from .text_rows import TextRow, check_batch, prompt_rows, stack_rows, training_rows
 
 
 @MODELS.register_module()
@@ -54,6 +48,9 @@ class SceneLanguageModel(BaseModule):
         questions_per_pass: How many conversations go through the language model at a time; all of the batch by default.
         generation: Options of transformers' ``generate``; ``dict(max_new_tokens=64, do_sample=False)`` by default.
         download: Whether transformers may fetch a model that is not on this machine.
+        share_scene_tokens: In training, put a frame's questions side by side behind its scene tokens, so that these are
+            read once; the same results, faster where a frame has several questions (see ``shared_scene.py``). Not all
+            families can; whether this one does is tried at once.
         init_cfg: mmengine's initialisation config, e.g. of a checkpoint with trained weights; adds to ``model``.
 
     Raises:
@@ -74,6 +71,7 @@ class SceneLanguageModel(BaseModule):
                  questions_per_pass: int | None = None,
                  generation: dict | None = None,
                  download: bool = False,
+                 share_scene_tokens: bool = False,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if tokenizer is None and not isinstance(model, str):
@@ -92,6 +90,9 @@ class SceneLanguageModel(BaseModule):
         self.max_length = max_length or getattr(llm.config, 'max_position_embeddings', None)
         self.questions_per_pass = questions_per_pass
         self.generation = dict(generation or {})
+        self.share_scene_tokens = share_scene_tokens
+        if share_scene_tokens:
+            check_sharing_is_exact(llm)
         if gradient_checkpointing:
             recompute_activations(llm)
         self.llm = set_trainable(llm, trainable, lora)
@@ -117,12 +118,12 @@ class SceneLanguageModel(BaseModule):
         Raises:
             ValueError: If there is no conversation, or one is malformed or too long.
         """
-        self._check_batch(scene_tokens, batch_text)
-        rows = [_Row(frame, number, self._cut(self.chat.training_text(conversation, scene_tokens is not None),
-                                              conversation, scene_tokens))
-                for frame, conversations in enumerate(batch_text) for number, conversation in enumerate(conversations)]
+        check_batch(batch_text, scene_tokens, self.hidden_size)
+        rows = training_rows(self.chat, batch_text, scene_tokens, self.max_length)
         num_learned = sum(sum(row.text.learned) for row in rows)
-        total: Any = sum(self._summed_loss(self._splice(scene_tokens, part, 'right')) for part in self._passes(rows))
+        summed_loss = self._summed_loss if scene_tokens is None or not self.share_scene_tokens else (
+            self._summed_loss_of_shared)
+        total: Any = sum(summed_loss(scene_tokens, part) for part in self._passes(rows))
         return dict(loss_text=total / num_learned)
 
     @torch.no_grad()
@@ -143,15 +144,9 @@ class SceneLanguageModel(BaseModule):
         Raises:
             ValueError: If a conversation is malformed or too long, or an option would give several answers.
         """
-        self._check_batch(scene_tokens, batch_text)
+        check_batch(batch_text, scene_tokens, self.hidden_size)
         answers = [[''] * len(conversations) for conversations in batch_text]
-        rows = []
-        for frame, conversations in enumerate(batch_text):
-            for number, conversation in enumerate(conversations):
-                ids = self.chat.prompt(conversation, scene_tokens is not None)
-                self._check_room(self._num_places(ids, scene_tokens) + 1, conversation)
-                rows.append(_Row(frame, number, TokenizedText(ids, [False] * len(ids))))
-        for part in self._passes(rows):
+        for part in self._passes(prompt_rows(self.chat, batch_text, scene_tokens, self.max_length)):
             spliced = self._splice(scene_tokens, part, 'left')
             room = None if self.max_length is None else self.max_length - spliced.inputs_embeds.shape[1]
             new_ids = generate_after_embeds(
@@ -174,73 +169,43 @@ class SceneLanguageModel(BaseModule):
             initialize(self, self.init_cfg)
         self._is_init = True
 
-    def _splice(self, scene_tokens: Tensor | None, rows: Sequence[_Row], padding_side: str) -> SplicedText:
+    def _splice(self, scene_tokens: Tensor | None, rows: Sequence[TextRow], padding_side: str) -> SplicedText:
         """Embed conversations, padded to the longest of them."""
-        def stack(sequences: Sequence[Sequence], fill: int) -> Tensor:
-            longest = max(len(sequence) for sequence in sequences)
-            return torch.tensor([[*sequence, *[fill] * (longest - len(sequence))] for sequence in sequences])
-
         frames = torch.tensor([row.frame for row in rows])
         return splice_scene_tokens(
-            input_ids=stack([row.text.input_ids for row in rows], 0),
+            **stack_rows(rows),
             scene_tokens=None if scene_tokens is None else scene_tokens[frames.to(scene_tokens.device)],
             embed_tokens=self.llm.get_input_embeddings(),
-            attention_mask=stack([[1] * len(row.text.input_ids) for row in rows], 0),
-            labels=stack([[index if learned else IGNORE_INDEX for index, learned in zip(*row.text)] for row in rows],
-                         IGNORE_INDEX),
             padding_side=padding_side)
 
-    def _summed_loss(self, spliced: SplicedText) -> Tensor:
-        """Sum over the learned tokens; each is predicted at the place before it."""
+    def _summed_loss(self, scene_tokens: Tensor | None, rows: Sequence[TextRow]) -> Tensor:
+        """Sum over the learned tokens."""
+        spliced = self._splice(scene_tokens, rows, 'right')
+        return self._summed_cross_entropy(spliced, spliced.attention_mask, spliced.position_ids)
+
+    def _summed_loss_of_shared(self, scene_tokens: Tensor, rows: Sequence[TextRow]) -> Tensor:
+        """The same, with the questions of a frame side by side."""
+        frames = {row.frame: [other.text for other in rows if other.frame == row.frame] for row in rows}
+        shared = [(frame, text) for frame, texts in frames.items() for text in share_prefix(texts)]
+        spliced = self._splice(scene_tokens, [TextRow(frame, 0, row.text) for frame, row in shared], 'right')
+        segments = splice_segments([row for _, row in shared], scene_tokens.shape[1])
+        mask, position_ids = separate_segments(segments.to(spliced.inputs_embeds.device), spliced.inputs_embeds.dtype)
+        return self._summed_cross_entropy(spliced, mask, position_ids)
+
+    def _summed_cross_entropy(self, spliced: SplicedText, attention_mask: Tensor, position_ids: Tensor) -> Tensor:
+        """Each learned token is predicted at the place before it."""
         assert spliced.labels is not None
         targets = F.pad(spliced.labels[:, 1:], (0, 1), value=IGNORE_INDEX)
         # Logits, the largest tensor of all, only for the places where some sample learns: not for the scene tokens.
         places = (targets != IGNORE_INDEX).any(0).nonzero()[:, 0]
-        logits = logits_at(self.llm, places, inputs_embeds=spliced.inputs_embeds, attention_mask=spliced.attention_mask,
-                           position_ids=spliced.position_ids)
+        logits = logits_at(self.llm, places, inputs_embeds=spliced.inputs_embeds, attention_mask=attention_mask,
+                           position_ids=position_ids)
         return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, places].flatten(), ignore_index=IGNORE_INDEX,
                                reduction='sum')
 
-    def _passes(self, rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
-        """Conversations of like length together, so that little is padding."""
-        rows = sorted(rows, key=lambda row: len(row.text.input_ids))
+    def _passes(self, rows: Sequence[TextRow]) -> Iterator[Sequence[TextRow]]:
+        """Conversations of like length together, so that little is padding; of a frame, if they share scene tokens."""
+        rows = sorted(rows, key=lambda row: (row.frame if self.share_scene_tokens else 0, len(row.text.input_ids)))
         step = self.questions_per_pass or max(len(rows), 1)
         for start in range(0, len(rows), step):
             yield rows[start:start + step]
-
-    def _num_places(self, ids: Sequence[int], scene_tokens: Tensor | None) -> int:
-        """How many places a text takes with its scene tokens."""
-        return len(ids) + (0 if scene_tokens is None else ids.count(IMAGE_TOKEN_INDEX) * (scene_tokens.shape[1] - 1))
-
-    def _cut(self, text: TokenizedText, conversation: Mapping, scene_tokens: Tensor | None) -> TokenizedText:
-        """What of a text there is room for, from its beginning on; some of an answer must be in it."""
-        first_learned = text.learned.index(True)
-        self._check_room(self._num_places(text.input_ids[:first_learned + 1], scene_tokens), conversation)
-        places = self._num_places(text.input_ids, scene_tokens)
-        length = len(text.input_ids) - max(places - (self.max_length or places), 0)
-        return TokenizedText(text.input_ids[:length], text.learned[:length])
-
-    def _check_room(self, places: int, conversation: Mapping) -> None:
-        if self.max_length is not None and places > self.max_length:
-            raise ValueError(
-                f'Conversation {conversation.get("id")!r} takes {places} places as far as the first token of its '
-                f'answer, scene tokens included, but there are {self.max_length} (max_length, or the '
-                'max_position_embeddings of the language model). Use fewer scene queries, shorter history, or a model '
-                'with more places.')
-
-    def _check_batch(self, scene_tokens: Tensor | None, batch_text: Sequence[Sequence[Mapping]]) -> None:
-        if isinstance(batch_text, Mapping) or any(isinstance(frame, (str, Mapping)) for frame in batch_text):
-            inner = ', '.join(sorted({type(frame).__name__ for frame in batch_text}))
-            raise ValueError('Expected batch_text as a list of B lists of conversations, one list for each frame, '
-                             f'got {type(batch_text).__name__} of {inner}.')
-        if not any(len(conversations) for conversations in batch_text):
-            raise ValueError(f'None of the {len(batch_text)} frames has a conversation. Leave frames without questions '
-                             'out of the data set.')
-        if scene_tokens is None:
-            return
-        if scene_tokens.dim() != 3 or scene_tokens.shape[0] != len(batch_text) or (
-                scene_tokens.shape[2] != self.hidden_size):
-            raise ValueError(
-                f'Expected scene tokens (B, Q, D) = ({len(batch_text)}, Q, {self.hidden_size}) for {len(batch_text)} '
-                f'frames and a language model of width {self.hidden_size}, got {tuple(scene_tokens.shape)}. Set '
-                f'out_channels of the projector to {self.hidden_size}.')
