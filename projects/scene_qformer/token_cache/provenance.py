@@ -1,7 +1,7 @@
 """What the tokens of a cache were made from, and what of a config and of a checkpoint matters to them.
 
-Tokens depend on the parts that images go through on their way, on the weights of those, and on the test pipeline. Heads,
-schedules, folders and, in the space ``queries``, projector and language model may change: the tokens stay the same.
+Tokens depend on the parts that images go through on their way, on the weights of those, and on the test pipeline.
+Heads, schedules, folders, the language model and, in the space ``queries``, the projector may change: the tokens stay.
 """
 from __future__ import annotations
 

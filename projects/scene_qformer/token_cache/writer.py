@@ -1,6 +1,7 @@
 """Writing a token cache so that a kill at any time loses at most the shard that was being filled."""
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -127,15 +128,17 @@ class TokenCacheWriter:
         """Write the shard that is being filled."""
         if not self._pending:
             return
-        from safetensors.torch import save_file  # the package works without it
+        from safetensors.torch import save  # the package works without it
         names = (f'{self._split}-{number:05d}{_SUFFIX}' for number in itertools.count())
         path = self.folder / next(name for name in names if name not in self._index['shards'])
         aside = path.with_name(f'.{path.name}{_PARTIAL}')
-        save_file(self._pending, aside, metadata=dict(fingerprint=self.provenance.fingerprint, split=self._split))
-        with open(aside, 'rb') as file:
+        content = save(self._pending, metadata=dict(fingerprint=self.provenance.fingerprint, split=self._split))
+        with open(aside, 'wb') as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-        self._take_in(path, list(self._pending))
+        self._take_in(path.name, hashlib.sha256(content).hexdigest(), list(self._pending))
         write_index(self.folder, self._index)
         self._pending = {}
 
@@ -170,14 +173,14 @@ class TokenCacheWriter:
         except (SafetensorError, IndexError):
             own = False
         if not own:
-            raise ValueError(f'{path} is no shard of this cache: it was made from something else, or is damaged. Remove '
-                             'it, or name another folder.')
+            raise ValueError(f'{path} is no shard of this cache: it was made from something else, or is damaged. '
+                             'Remove it, or name another folder.')
         self._index['shape'] = self._index['shape'] or shape
-        self._take_in(path, names)
+        self._take_in(path.name, file_sha256(path), names)
 
-    def _take_in(self, path: Path, sample_tokens: list[str]) -> None:
-        self._index['shards'][path.name] = dict(sha256=file_sha256(path), frames=len(sample_tokens))
-        self._index['samples'].update(dict.fromkeys(sample_tokens, path.name))
+    def _take_in(self, name: str, sha256: str, sample_tokens: list[str]) -> None:
+        self._index['shards'][name] = dict(sha256=sha256, frames=len(sample_tokens))
+        self._index['samples'].update(dict.fromkeys(sample_tokens, name))
 
     def _forget_lost_shards(self) -> None:
         """Samples of files that somebody removed, as a damaged one, are missing again."""
