@@ -68,7 +68,7 @@ def read_frame(info: dict, nusc: NuScenes) -> FrameFacts:
                          'tools/create_data.py.')
     boxes = np.array([instance['bbox_3d'] for instance in instances], np.float64).reshape(-1, 7)
     images = [info['images'][name] for name in NUSCENES_CAMERAS]
-    records = [nusc.get('sample_data', image['sample_data_token']) for image in images]
+    records = [nusc.get('sample_data', sample['data'][name]) for name in NUSCENES_CAMERAS]
     views = view_boxes(
         boxes,
         compose_lidar2img(
