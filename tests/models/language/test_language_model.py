@@ -1,8 +1,11 @@
+import copy
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from mmdet3d.registry import MODELS
 from mmengine.config import ConfigDict
 from small_llm import BATCH, FAMILIES, SIZES, conversation
 
@@ -253,6 +256,22 @@ class TestErrors:
         with pytest.raises(FileNotFoundError, match='weights of the language model.*holds config.json'):
             SceneLanguageModel(str(tmp_path), tokenizer_folder)
 
+    def test_folder_without_the_head(self, tokenizer_folder, tmp_path):
+        build('llama', tokenizer_folder).llm.model.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match='lacks 1 weights of LlamaForCausalLM, the first is lm_head.weight'):
+            SceneLanguageModel(str(tmp_path), tokenizer_folder)
+
+    def test_folder_that_brings_code(self, llm_folders, tmp_path):
+        """It is neither run nor asked for at the terminal."""
+        shutil.copytree(llm_folders['llama'], tmp_path, dirs_exist_ok=True)
+        config = json.loads((tmp_path / 'config.json').read_text())
+        config |= dict(model_type='own', auto_map=dict(AutoConfig='own.Config', AutoModelForCausalLM='own.Model'))
+        (tmp_path / 'config.json').write_text(json.dumps(config))
+        (tmp_path / 'own.py').write_text(f'open({str(tmp_path / "was_run")!r}, "w")')
+        with pytest.raises(ValueError, match='(?s)cannot read the .* as those of a causal language model'):
+            SceneLanguageModel(str(tmp_path))
+        assert not (tmp_path / 'was_run').exists()
+
     @pytest.mark.parametrize(('tokens', 'message'), [
         (torch.ones(2, 5, 23), r'\(B, Q, D\) = \(2, Q, 24\) .*got \(2, 5, 23\). Set out_channels of the proj'),
         (torch.ones(3, 5, 24), r'for 2 frames.*got \(3, 5, 24\)'),
@@ -283,6 +302,20 @@ def test_another_family_is_another_folder(llm_folders):
         model = SceneLanguageModel(**ConfigDict(model=folder, lora=dict(r=2)))
         assert model.hidden_size == 24
         assert len(answers_of(model, scene())) == 2
+
+
+def test_from_a_config(tokenizer_folder):
+    model = MODELS.build(ConfigDict(type='SceneLanguageModel', model=SIZES['qwen2'], tokenizer=tokenizer_folder,
+                                    lora=dict(r=2, target_modules=['q_proj', 'down_proj']),
+                                    generation=dict(num_beams=2)))
+    adapted = {name.split('.')[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert adapted == {'down_proj', 'q_proj'}
+    assert len(model.eval().generate(scene(), BATCH)) == 2
+
+
+def test_a_copy_is_the_same_model(tokenizer_folder):
+    model, tokens = build('llama', tokenizer_folder).eval(), scene()
+    assert torch.equal(copy.deepcopy(model).loss(tokens, BATCH)['loss_text'], model.loss(tokens, BATCH)['loss_text'])
 
 
 def test_embedding_width_where_it_is_not_the_hidden_size(tokenizer_folder):

@@ -6,11 +6,13 @@ A conversation is ``dict(id=str, type=str, turns=[(question, answer), ...])`` wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .splice import IMAGE_TOKEN_INDEX
 
 SCENE_MARK = '<image>'
+CACHE_SIZE = 100_000  # conversations; about 100 MB at 50 tokens each
 # For tokenizers without a chat template (base models): Question: ...\nAnswer: ...</s>\n
 PLAIN_TEMPLATE = (
     '{% if bos_token is defined %}{{ bos_token }}{% endif %}'
@@ -46,6 +48,8 @@ class ChatFormat:
         self.system_prompt = system_prompt
         self.template = tokenizer.get_chat_template() if tokenizer.chat_template else PLAIN_TEMPLATE
         self.end_token_id = self._find_end_token()
+        # a conversation comes again in every epoch, and takes a millisecond
+        self._learned_text = lru_cache(maxsize=CACHE_SIZE)(self._read_turns)
 
     def training_text(self, conversation: Mapping, with_scene: bool) -> TokenizedText:
         """A whole conversation; all answers are learned.
@@ -53,7 +57,9 @@ class ChatFormat:
         Raises:
             ValueError: If the conversation is not as described above, or the template rewrites earlier turns.
         """
-        turns = self._marked_turns(conversation, with_scene)
+        return self._learned_text(tuple(self._marked_turns(conversation, with_scene)))
+
+    def _read_turns(self, turns: tuple[tuple[str, str], ...]) -> TokenizedText:
         messages = self._messages(turns)
         full = self._render(messages)
         if len(turns) > 1:

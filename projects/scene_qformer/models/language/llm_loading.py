@@ -33,10 +33,14 @@ def load_causal_lm(name: str, dtype: str = 'float32', download: bool = False) ->
 
     Raises:
         FileNotFoundError: If the weights are not on this machine; says what to do.
-        ValueError: If transformers cannot read them as a causal language model.
+        ValueError: If transformers cannot read them as a causal language model, or some are missing.
     """
-    return _from_pretrained(import_transformers().AutoModelForCausalLM, name, 'weights', download,
-                            dtype=torch_dtype(dtype))
+    llm, report = _from_pretrained(import_transformers().AutoModelForCausalLM, name, 'weights', download,
+                                   dtype=torch_dtype(dtype), output_loading_info=True)
+    if missing := sorted(report['missing_keys']):  # transformers would go on with random ones
+        raise ValueError(f'{name!r} lacks {len(missing)} weights of {type(llm).__name__}, the first is {missing[0]}. '
+                         'Is it another kind of model, or one without its head?')
+    return llm
 
 
 def create_causal_lm(config: Mapping[str, Any], tokenizer: Any, dtype: str = 'float32') -> nn.Module:
@@ -104,7 +108,8 @@ def _from_pretrained(auto_class: Any, name: str, what: str, download: bool, **kw
         raise FileNotFoundError(f'There is no folder {path}. Expected a folder with config.json, weights in '
                                 '.safetensors and the files of the tokenizer, as save_pretrained() writes it.')
     try:
-        return auto_class.from_pretrained(name, local_files_only=not download, **kwargs)
+        # None would ask at the terminal whether to run the code of a folder
+        return auto_class.from_pretrained(name, local_files_only=not download, trust_remote_code=False, **kwargs)
     except OSError as error:  # whatever is missing, transformers raises this
         there = f'{path} holds {_listing(path)}.' if path.is_dir() else (
             f'There is no folder {name!r} either.' if download else
