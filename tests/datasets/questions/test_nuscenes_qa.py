@@ -27,6 +27,7 @@ def test_by_hop(tmp_path):
     (lambda q: q[1].update(answer=True), "'answer' of question 1: expected a text, found True"),
     (lambda q: q[1].update(answer=''), "'answer' of question 1: expected a text, found an empty one"),
     (lambda q: q[1].update(num_hop='1'), "'num_hop' of question 1: expected a whole number, found '1'"),
+    (lambda q: q[1].update(num_hop=True), "'num_hop' of question 1: expected a whole number, found True"),
     (lambda q: q[1].pop('template_type'), "question 1: expected a text 'template_type', found none"),
     (lambda q: q.insert(1, 'a word'), "question 1: expected an object, found 'a word'"),
 ])
