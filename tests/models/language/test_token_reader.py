@@ -11,6 +11,8 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 
 from scene_qformer.models import NonFiniteLossError, TokenReader
+from tests.models.test_scene_qformer import build as build_whole
+from tests.models.test_scene_qformer import images, samples
 
 
 @MODELS.register_module()
@@ -103,6 +105,22 @@ def test_checkpoints_of_the_whole_model_carry_over(tmp_path):
                         str(tmp_path / 'whole.pth'))
 
 
+def test_reading_the_cache_is_reading_the_images():
+    options = dict(language_model=dict(type='EchoLanguageModel', hidden_size=23),
+                   projector=dict(type='MLPProjector', in_channels=12, hidden_channels=13))
+    whole, reader, text = build_whole(bbox_head=None, **options).eval(), build(**options), batch()['data_samples']
+    weights = {name: value for name, value in whole.state_dict().items() if name in reader.state_dict()}
+    reader.load_state_dict(weights)
+    imgs, data_samples = images(), samples()
+    for sample, other in zip(data_samples, text):
+        sample.gt_text = other.gt_text
+    decoded = whole.decode_queries(imgs, [sample.metainfo for sample in data_samples])
+    cached = list(decoded.query_set.tokens(decoded.queries[-1]).detach())
+    from_images = whole(dict(imgs=imgs), data_samples, mode='loss')['loss_text']
+    from_cache = run(reader, dict(inputs=dict(scene_queries=cached), data_samples=text), 'loss')['loss_text']
+    torch.testing.assert_close(from_cache, from_images, rtol=0, atol=0)
+
+
 def test_names_are_those_of_the_whole_model():
     assert {name.split('.')[0] for name in build().state_dict()} == {'projector', 'language_model'}
 
@@ -122,6 +140,8 @@ def test_bad_input_is_named():
         run(build(), data, 'loss')
     with pytest.raises(ValueError, match='out_channels is 9, but'):
         build(projector=dict(type='LinearProjector', in_channels=5, out_channels=9))
+    with pytest.raises(ValueError, match='takes no train_cfg'):
+        build(train_cfg=dict(rate=1))
 
 
 def test_a_loss_that_is_no_number_stops():
