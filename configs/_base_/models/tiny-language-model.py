@@ -1,0 +1,20 @@
+# A language model small enough to learn a few thousand generated questions from nothing, on a CPU. Its tokenizer is written by
+#   python tools/create_word_tokenizer.py --questions QUESTIONS_TRAIN_JSON --out FOLDER
+embed_dims = 128  # of the scene queries that it reads
+
+language_model = dict(
+    type='SceneLanguageModel',
+    model=dict(
+        model_type='llama',
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        num_key_value_heads=6,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True),
+    tokenizer='{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}/tokenizer',
+    trainable=True,
+    share_scene_tokens=True,
+    generation=dict(max_new_tokens=8))
+projector = dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=256)
