@@ -71,7 +71,7 @@ def test_variants_start_from_one_branch_wherever_it_lies(configs, tmp_path):
     folders = set()
     for name in ('one', 'two'):
         base = configs(tmp_path / name)
-        branch = plan_image_branch(Config.fromfile(CONFIG), 5, 0, tmp_path / name / 'runs')
+        branch = plan_image_branch(Config.fromfile(CONFIG), 5, tmp_path / name / 'runs')
         assert not branch.scored
         branch.folder.mkdir(parents=True)
         (branch.folder / 'result.json').write_text(json.dumps(dict(seconds=3, checkpoint='epoch_5.pth')))

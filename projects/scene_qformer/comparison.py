@@ -88,9 +88,9 @@ def plan_runs(configs: Mapping[str, Config], seeds: Sequence[int], root: Path) -
     return [_run(_label(name), seed, cfg, digest, root) for seed in seeds for name, cfg in configs.items()]
 
 
-def plan_image_branch(cfg: Config, epochs: int, seed: int, root: Path) -> TrainingRun:
-    """The run that all variants start from; see :func:`pretraining_of`."""
-    return replace(_run('image branch', seed, pretraining_of(cfg, epochs), _data_of(cfg), root), scored=False)
+def plan_image_branch(cfg: Config, epochs: int, root: Path) -> TrainingRun:
+    """The run that all variants start from, under whatever seed; see :func:`pretraining_of`."""
+    return replace(_run('image branch', 0, pretraining_of(cfg, epochs), _data_of(cfg), root), scored=False)
 
 
 def _data_of(cfg: Config) -> str:

@@ -86,7 +86,7 @@ def test_trains_and_writes_the_table_once(monkeypatch, data_root, tmp_path, caps
     assert row['parameters'] > table['base']['parameters']  # the MLP of the rays
     assert '1 epochs of 16 frames' in table['facts']['budget of every run']
     assert 'one training of 1 epochs under `ImageCenterPretraining`' in table['facts']['start of every run']
-    assert '0 of 1 runs are finished already' in printed and 'image-branch_seed5: 0.' in printed
+    assert '0 of 1 runs are finished already' in printed and 'image-branch_seed0: 0.' in printed
     assert table['facts']['left out of training, for all rows'] == 'RandomMirrorScene, RandomRotateScaleScene'
     assert (tmp_path / 'variants.png').is_file() and '| rays |' in (tmp_path / 'table.md').read_text()
 

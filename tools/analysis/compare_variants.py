@@ -122,7 +122,7 @@ def main() -> None:
     init_default_scope('mmdet3d')
     parameters, times = measure(configs, args.rounds, args.work_dir / 'times.json')
     if args.image_epochs:
-        image_branch = plan_image_branch(cfg, args.image_epochs, args.seeds[0], args.work_dir / 'runs')
+        image_branch = plan_image_branch(cfg, args.image_epochs, args.work_dir / 'runs')
         configs = start_together(configs, image_branch)
     runs = plan_runs(configs, args.seeds, args.work_dir / 'runs')
     failures = train(runs, args.jobs)
