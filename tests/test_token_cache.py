@@ -211,7 +211,8 @@ def test_strange_shards_are_left_alone(write, tmp_path: Path):
 
 
 def test_two_writers_are_one_too_many(tmp_path: Path):
-    with TokenCacheWriter(tmp_path / 'cache', PROVENANCE), pytest.raises(RuntimeError, match='Another process writes'), \
+    with TokenCacheWriter(tmp_path / 'cache', PROVENANCE), \
+            pytest.raises(RuntimeError, match='Another process writes'), \
             TokenCacheWriter(tmp_path / 'cache', PROVENANCE):
         pass
     with TokenCacheWriter(tmp_path / 'cache', PROVENANCE):  # the first has ended

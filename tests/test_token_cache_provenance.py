@@ -35,8 +35,9 @@ def test_the_way_from_images_to_tokens_counts(encoder: SmallEncoder):
 
 
 def test_all_else_does_not(encoder: SmallEncoder):
-    assert changed(encoder.cfg, model__bbox_head__num_classes=3, model__projector__out_channels=7, data_root='elsewhere',
-                   optim_wrapper__optimizer__lr=1, model__language_model=dict(type='X'), model__frozen_parts=['neck'],
+    assert changed(encoder.cfg, model__bbox_head__num_classes=3, model__projector__out_channels=7,
+                   data_root='elsewhere', optim_wrapper__optimizer__lr=1, model__language_model=dict(type='X'),
+                   model__frozen_parts=['neck'],
                    model__backbone__init_cfg=dict(type='Pretrained', checkpoint='x')) == []
 
 

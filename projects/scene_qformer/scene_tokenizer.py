@@ -60,10 +60,11 @@ class SceneTokenizer:
         """Scene tokens of one frame, or of several.
 
         Args:
-            images: Of each camera a file, its content as ``bytes``, or an array ``(H, W, 3)`` uint8 in ``channel_order``:
-                a dict by camera name, or a list in the order of ``cam_names``. None for the files that ``cameras`` names.
+            images: Of each camera a file, its content as ``bytes``, or an array ``(H, W, 3)`` uint8 in
+                ``channel_order``: a dict by camera name, or a list in the order of ``cam_names``. None for the files
+                that ``cameras`` names.
             cameras: ``(nusc, sample_token)``, an info dict, or arrays: see
-                :func:`scene_qformer.datasets.single_frame.read_cameras`. A list of them for a batch; ``images`` then is
+                :func:`scene_qformer.datasets.calibration.read_cameras`. A list of them for a batch; ``images`` then is
                 a list of the same length, or None.
 
         Returns:
@@ -95,6 +96,6 @@ class SceneTokenizer:
             images = [None] * len(cameras)
         if not isinstance(images, (list, tuple)) or len(images) != len(cameras) or not cameras:
             got = f'{len(images)} of images' if hasattr(images, '__len__') else f'images of {type(images).__name__}'
-            raise ValueError(f'A batch needs images and cameras of each frame: got {len(cameras)} of cameras and {got}. '
-                             'For one frame, give its cameras as they are, not in a list.')
+            raise ValueError(f'A batch needs images and cameras of each frame: got {len(cameras)} of cameras and '
+                             f'{got}. For one frame, give its cameras as they are, not in a list.')
         return list(zip(images, cameras))

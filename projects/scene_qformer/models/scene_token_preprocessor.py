@@ -39,6 +39,6 @@ class SceneTokenPreprocessor(BaseDataPreprocessor):
         queries = inputs['scene_queries']
         shapes = sorted({tuple(query.shape) for query in queries})
         if len(shapes) > 1:
-            raise ValueError(f'Expected scene_queries of one shape (Q, C) in a batch, got {", ".join(map(str, shapes))}: '
-                             'are they from one cache?')
+            raise ValueError('Expected scene_queries of one shape (Q, C) in a batch, got '
+                             f'{", ".join(map(str, shapes))}: are they from one cache?')
         return dict(inputs=dict(scene_queries=torch.stack(list(queries)).to(self.dtype)), data_samples=samples)

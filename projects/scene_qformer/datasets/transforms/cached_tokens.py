@@ -9,13 +9,17 @@ from mmdet3d.registry import TRANSFORMS
 from ...token_cache import SPACES, TokenCache
 from .packing import PackSceneInputs
 
+# What does not depend on the images' size.
+_META_KEYS = ('cam_names', 'sample_idx', 'sample_token', 'scene_token', 'timestamp', 'ego2global', 'lidar2ego',
+              'box_type_3d', 'box_mode_3d')
+
 
 @TRANSFORMS.register_module()
 class LoadSceneTokens(BaseTransform):
     """Read a frame's scene tokens from a cache that ``tools/extract_tokens.py`` wrote; no image is read.
 
-    Required key: ``token``. Added key: ``scene_queries``, a tensor ``(Q, C)``, or ``(Q, D)`` in the space ``tokens``, in
-    the cache's dtype.
+    Required key: ``token``. Added key: ``scene_queries``, a tensor ``(Q, C)``, or ``(Q, D)`` in the space ``tokens``,
+    in the cache's dtype.
 
     Args:
         cache: Folder of the cache.
@@ -75,8 +79,6 @@ class PackSceneTokens(PackSceneInputs):
     """
 
     INPUTS_KEYS = [*PackSceneInputs.INPUTS_KEYS, 'scene_queries']
-    META_KEYS = ('cam_names', 'sample_idx', 'sample_token', 'scene_token', 'timestamp', 'ego2global', 'lidar2ego',
-                 'box_type_3d', 'box_mode_3d')
 
-    def __init__(self, keys: tuple[str, ...] = ('scene_queries', ), meta_keys: tuple[str, ...] = META_KEYS) -> None:
+    def __init__(self, keys: tuple[str, ...] = ('scene_queries', ), meta_keys: tuple[str, ...] = _META_KEYS) -> None:
         super().__init__(keys=keys, meta_keys=meta_keys)
