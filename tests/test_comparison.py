@@ -73,6 +73,8 @@ def test_variants_start_from_one_branch_wherever_it_lies(configs, tmp_path):
         base = configs(tmp_path / name)
         branch = plan_image_branch(Config.fromfile(CONFIG), 5, tmp_path / name / 'runs')
         assert not branch.scored
+        with pytest.raises(ValueError, match='is not finished'):
+            start_from(base[BASE_NAME], branch)
         branch.folder.mkdir(parents=True)
         (branch.folder / 'result.json').write_text(json.dumps(dict(seconds=3, checkpoint='epoch_5.pth')))
         begun = {key: start_from(cfg, branch) for key, cfg in base.items()}

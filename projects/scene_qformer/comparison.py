@@ -55,7 +55,10 @@ def pretraining_of(cfg: Config, epochs: int) -> Config:
 
 def start_from(cfg: Config, image_branch: TrainingRun) -> Config:
     """A copy that starts from a finished pretraining: its backbone, from now on frozen, and its neck."""
-    checkpoint = image_branch.folder / image_branch.result()['checkpoint']
+    result = image_branch.result()
+    if result is None:
+        raise ValueError(f'The training in {image_branch.folder} is not finished; train it first.')
+    checkpoint = image_branch.folder / result['checkpoint']
     return with_options(cfg, {'load_from': str(checkpoint), 'model.frozen_parts': ['backbone']})
 
 

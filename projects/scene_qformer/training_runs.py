@@ -177,7 +177,7 @@ def _train(run: TrainingRun, train_script: str | Path, arguments: Sequence[str],
         tail = (run.folder / 'output.txt').read_text(errors='replace').strip()[-_TAIL:]
         raise RunFailed(f'code {code}, see {run.folder / "output.txt"}, which ends:\n{tail}')
     note = run.folder / 'last_checkpoint'
-    result = dict(seconds=time.monotonic() - start, threads=threads,
+    result: dict[str, Any] = dict(seconds=time.monotonic() - start, threads=threads,
                   checkpoint=Path(note.read_text().strip()).name if note.is_file() else None)
     if run.scored:
         scores = _last_scores(run.folder)

@@ -206,7 +206,7 @@ class SceneQFormer(Base3DDetector):
         decoded = self.decode_queries(inputs['imgs'], _metas(data_samples), denoising)
         losses = {}
         if self.bbox_head is not None:
-            losses.update(self._box_losses(decoded, denoising, data_samples))
+            losses.update(self._box_losses(self.bbox_head, decoded, denoising, data_samples))
         if self.language_model is not None:
             scene_queries = decoded.queries[-1][:, -decoded.query_set.query.shape[1]:]  # denoising queries come first
             losses.update(self.language_model.loss(self._tokens(decoded.query_set, scene_queries),
@@ -214,10 +214,9 @@ class SceneQFormer(Base3DDetector):
         check_finite_losses(losses, data_samples)
         return losses
 
-    def _box_losses(self, decoded: DecodedQueries, denoising: DenoisingQueries | None,
+    def _box_losses(self, head: nn.Module, decoded: DecodedQueries, denoising: DenoisingQueries | None,
                     data_samples: list) -> dict[str, Tensor]:
-        """Of all that is supervised by boxes."""
-        head = self.bbox_head
+        """Of all that is supervised by boxes; ``head`` is ``bbox_head``."""
         queries, reference_points, query_set, cameras = decoded
         losses = self.scene_queries.loss(query_set, cameras, data_samples)
         if denoising is not None:
