@@ -10,6 +10,7 @@ from .image_center_pretraining import ImageCenterPretraining
 from .joint_scene_encoder import JointSceneEncoder
 from .language import SceneLanguageModel
 from .language.token_reader import TokenReader
+from .no_decoder import NoDecoder
 from .positional_encoding import CameraIDEncoding, DepthBinEncoding, RayEncoding, Sine2DEncoding, SumEncoding
 from .query_decoder import SceneQueryDecoder
 from .query_denoising import QueryDenoising
@@ -18,6 +19,7 @@ from .scene_queries import (
     AdaptiveSceneQueries,
     CameraGridQueries,
     GroupedSceneQueries,
+    PatchQueries,
     ProposalQueries,
     QuerySet,
     ResidualSceneQueries,
@@ -32,11 +34,10 @@ from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 __all__ = [
     'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',
     'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead',
-    'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder',
-    'NonFiniteLossError', 'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding', 'ResidualSceneQueries',
-    'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder',
-    'SceneTokenPreprocessor',
-    'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding', 'SurroundDeformableAttention',
-    'TimmBackbone', 'TokenReader', 'attention_weights', 'load_blip2_query_tokens', 'load_blip2_weights',
-    'record_attention'
+    'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NoDecoder',
+    'NonFiniteLossError', 'PatchQueries', 'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding',
+    'ResidualSceneQueries', 'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries',
+    'SceneQueryDecoder', 'SceneTokenPreprocessor', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
+    'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'TokenReader', 'attention_weights',
+    'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
 ]

@@ -2,6 +2,7 @@
 from .adaptive import AdaptiveSceneQueries
 from .camera_grid import CameraGridQueries
 from .grouped import GroupedSceneQueries
+from .patches import PatchQueries
 from .proposal_queries import ProposalQueries
 from .query_set import QuerySet
 from .residual import ResidualSceneQueries
@@ -9,6 +10,6 @@ from .selected import SelectedSceneQueries
 from .unified import SceneQueries
 
 __all__ = [
-    'AdaptiveSceneQueries', 'CameraGridQueries', 'GroupedSceneQueries', 'ProposalQueries', 'QuerySet',
+    'AdaptiveSceneQueries', 'CameraGridQueries', 'GroupedSceneQueries', 'PatchQueries', 'ProposalQueries', 'QuerySet',
     'ResidualSceneQueries', 'SceneQueries', 'SelectedSceneQueries'
 ]
