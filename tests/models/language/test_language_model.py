@@ -70,10 +70,17 @@ class TestGenerate:
 
     def test_with_cached_keys_as_without(self, family, tokenizer_folder):
         model, tokens = build(family, tokenizer_folder), scene()
+        lengths = []  # of what a layer reads at each step
+        layer = next(module for name, module in model.llm.named_modules() if name.endswith(('layers.1', 'h.1')))
+        layer.register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[1]))
         cached = answers_of(model, tokens, use_cache=True)
         assert [len(frame) for frame in cached] == [2, 3]
         assert len({answer for frame in cached for answer in frame}) > 1
+        assert lengths[0] > 5 and set(lengths[1:]) == {1}
+        first = lengths[0]
+        lengths.clear()
         assert cached == answers_of(model, tokens, use_cache=False)
+        assert lengths == list(range(first, first + len(lengths))) and len(lengths) > 1
         assert answers_of(model, tokens, num_beams=2) == answers_of(model, tokens, num_beams=2, use_cache=False)
 
     def test_as_the_plain_forward_pass_says(self, family, tokenizer_folder):
@@ -210,6 +217,17 @@ def test_generation_options_of_config_and_call(tokenizer_folder):
         model.generate(tokens, BATCH, num_return_sequences=2, do_sample=True)
     with pytest.raises(ValueError, match='max_new_token'):
         model.generate(tokens, BATCH, max_new_token=2)
+
+
+def test_the_end_of_a_turn_ends_an_answer(tokenizer_folder, monkeypatch):
+    """Beside the end token of the tokenizer: templates may have one of their own."""
+    model = build('llama', tokenizer_folder).eval()
+    model.chat.end_token_id = end = model.tokenizer.convert_tokens_to_ids('?')
+    given = {}
+    generate = model.llm.generate
+    monkeypatch.setattr(model.llm, 'generate', lambda **kwargs: given.update(kwargs) or generate(**kwargs))
+    answers_of(model, scene())
+    assert given['eos_token_id'] == sorted({end, model.tokenizer.eos_token_id})
 
 
 def test_no_more_is_generated_than_there_are_places(tokenizer_folder):

@@ -52,7 +52,7 @@ def generate_after_embeds(llm: nn.Module,
     mask = prompt.attention_mask
     if settings.get('use_cache', True):
         return llm.generate(inputs_embeds=prompt.inputs_embeds, attention_mask=mask, **settings)
-    # Without kept keys transformers would hand the model the new tokens alone from the second step on.
+    # After a prompt of embeddings transformers keeps keys whatever is asked: so it gets ids, embedded as the prompt is.
     with _prompt_as_embedding(llm.get_input_embeddings(), prompt.inputs_embeds):
         stand_in = torch.full_like(mask, settings['pad_token_id'])
         return llm.generate(input_ids=stand_in, attention_mask=mask, **settings)[:, mask.shape[1]:]
