@@ -1,0 +1,34 @@
+# AdamW, 6 epochs over frames with questions, as many as OmniDrive trains; warm-up and cosine. The rates are those of a
+# batch of 16 frames (8 GPUs x 2) with 8 questions each, 128 conversations as in LLaVA: pass --auto-scale-lr for another.
+max_epochs = 6
+base_lr = 1e-4
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
+    clip_grad=dict(max_norm=35, norm_type=2),
+    # By module name, the longest name first: backbone 1e-5; decoder, projector and all the rest 1e-4; what is trained of
+    # the language model in a group of its own, 2e-4 without decay, the rate of adapters in LLaVA-1.5 and in QLoRA for 7B.
+    paramwise_cfg=dict(
+        custom_keys={
+            'backbone.': dict(lr_mult=0.1),
+            'language_model.': dict(lr_mult=2.0, decay_mult=0.),
+        },
+        bypass_duplicate=True))  # small language models share their last layer with the embeddings
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
+    dict(
+        type='CosineAnnealingLR',
+        begin=0,
+        end=max_epochs,
+        T_max=max_epochs,
+        eta_min_ratio=1e-3,  # of each group's own rate: groups keep their proportions
+        by_epoch=True,
+        convert_to_iter_based=True),
+]
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=16)

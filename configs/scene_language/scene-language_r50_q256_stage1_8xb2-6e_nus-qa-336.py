@@ -1,0 +1,5 @@
+# Stage 1 with 256 scene tokens instead of 512.
+_base_ = './scene-language_r50_stage1_8xb2-6e_nus-qa-336.py'
+
+model = dict(scene_queries=dict(num_queries=256))
+load_from = 'work_dirs/scene-language_r50_q256_heads-first_8xb4-24e_nus-336/epoch_24.pth'

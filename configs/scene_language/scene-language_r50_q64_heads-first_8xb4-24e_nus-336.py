@@ -1,0 +1,4 @@
+# Heads first, for 64 scene tokens.
+_base_ = './scene-language_r50_heads-first_8xb4-24e_nus-336.py'
+
+model = dict(scene_queries=dict(num_queries=64))
