@@ -1,5 +1,5 @@
 # AdamW, 6 epochs over frames with questions, as many as OmniDrive trains; warm-up and cosine. The rates are those of a
-# batch of 16 frames (8 GPUs x 2) with 8 questions each, 128 conversations as in LLaVA: pass --auto-scale-lr for another.
+# batch of 16 frames (8 GPUs x 2) with 8 questions each, 128 conversations as in LLaVA; for another: --auto-scale-lr.
 max_epochs = 6
 base_lr = 1e-4
 
@@ -7,8 +7,8 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
     clip_grad=dict(max_norm=35, norm_type=2),
-    # By module name, the longest name first: backbone 1e-5; decoder, projector and all the rest 1e-4; what is trained of
-    # the language model in a group of its own, 2e-4 without decay, the rate of adapters in LLaVA-1.5 and in QLoRA for 7B.
+    # By module name, the longest that fits: backbone 1e-5; decoder, projector and all the rest 1e-4; adapters of the
+    # language model 2e-4 and without decay, as LLaVA-1.5's. To train all of that model, take lr_mult=0.2: LLaVA's 2e-5.
     paramwise_cfg=dict(
         custom_keys={
             'backbone.': dict(lr_mult=0.1),
