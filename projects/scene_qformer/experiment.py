@@ -21,6 +21,33 @@ def epoch_options(cfg: Config, epochs: int) -> list[str]:
     return options
 
 
+def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
+    """Make a config train for some steps on few frames: no augmentation, and one checkpoint, at the end.
+
+    The learning rate rises for up to 50 steps and falls to a thousandth. There is no validation: the caller validates,
+    as mmengine's loop would do it once more after the last step.
+
+    Args:
+        cfg: With ``train_dataloader``; changed.
+        steps: Of training.
+        batch_size: Frames a step.
+    """
+    train = cfg.train_dataloader
+    train.dataset.pipeline = [step for step in train.dataset.pipeline
+                              if not step.type.startswith('Random') and step.type != 'MultiViewWrapper']
+    train.batch_size = batch_size
+    # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
+    train.sampler = dict(type='InfiniteSampler', shuffle=True)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
+    warm_up = min(50, steps // 2)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
+    ]
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
+    cfg.log_processor.by_epoch = False
+
+
 def keep_other_results(out: Path, settings: dict) -> None:
     """Move results of other settings aside, and note the settings of these."""
     note = out / 'settings.json'

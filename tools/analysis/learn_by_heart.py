@@ -30,6 +30,7 @@ from scene_qformer.datasets.nuscenes_excerpt import cut_frames
 from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.metric_ceiling import score_ground_truth
+from scene_qformer.experiment import train_by_heart
 from scene_qformer.inference import keep_confident, predict_frame
 from scene_qformer.visualization import draw_frame, read_frame
 
@@ -98,25 +99,11 @@ def run_tool(script: str, *arguments: str) -> None:
 def by_heart(cfg: Config, root: Path, steps: int, batch_size: int) -> Config:
     """Train and test on the same frames, without augmentation."""
     root = root.absolute()
-    train = cfg.train_dataloader
-    for loader in (train, cfg.val_dataloader, cfg.test_dataloader):
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.dataset.data_root, loader.dataset.ann_file = str(root), INFO_FILE
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         evaluator.data_root, evaluator.ann_file = str(root), str(root / INFO_FILE)
-    train.dataset.pipeline = [step for step in train.dataset.pipeline
-                              if not step.type.startswith('Random') and step.type != 'MultiViewWrapper']
-    train.batch_size = batch_size
-    # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
-    train.sampler = dict(type='InfiniteSampler', shuffle=True)
-    # main() validates; the loop would do so too after the last step
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
-    warm_up = min(50, steps // 2)
-    cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
-    ]
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
-    cfg.log_processor.by_epoch = False
+    train_by_heart(cfg, steps, batch_size)
     return cfg
 
 
