@@ -18,8 +18,16 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 
-from scene_qformer.asking import (ask, check_index, find_frame, require_language_model, true_answer, true_answers,
-                                  unknown_words)
+from scene_qformer.asking import (
+    ask,
+    check_answering_weights,
+    check_index,
+    find_frame,
+    require_language_model,
+    true_answer,
+    true_answers,
+    unknown_words,
+)
 from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.evaluation.exact_match import normalize_answer
 from scene_qformer.inference import build_test_dataset, load_model
@@ -49,7 +57,7 @@ def main() -> None:
     MMLogger.get_instance('mmengine', log_level='ERROR')  # the answers are the result, not the log
     try:
         run(args)
-    except (FileNotFoundError, LookupError, ValueError) as error:
+    except (FileNotFoundError, LookupError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f'ask.py: {error}')
 
 
@@ -64,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         index = args.frame
         check_index(dataset, index)
     model = load_model(cfg, args.checkpoint, args.device)
+    check_answering_weights(model, args.checkpoint)
     title = f'frame {index} of {len(dataset)}, sample {dataset.get_data_info(index)["token"]}'
     print(title)
     if args.question:

@@ -3,11 +3,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.model import BaseModel
+
+from .engine import load_from_safe_file
+
+_ANSWERING_PARTS = ('projector.', 'language_model.')
 
 
 @torch.inference_mode()
@@ -48,6 +53,26 @@ def require_language_model(cfg: Config) -> None:
     if not cfg.model.get('language_model'):
         raise ValueError(f'The model of {cfg.filename}, a {cfg.model.type}, has no language_model, so it answers no '
                          'questions. Give a config that has one, e.g. of configs/scene_language/.')
+
+
+def check_answering_weights(model: BaseModel, checkpoint: str | Path) -> None:
+    """A checkpoint must hold just what projector and language model need of it: their trained weights.
+
+    On loading, mmengine only warns of what is missing, and random weights, or a language model without the adapters
+    that were trained, would answer.
+
+    Raises:
+        ValueError: If it holds less, or something else; names the first.
+    """
+    saved = load_from_safe_file(str(checkpoint), map_location='cpu')
+    there = {name for name in saved.get('state_dict', saved) if name.startswith(_ANSWERING_PARTS)}
+    wanted = {name for name in model.state_dict() if name.startswith(_ANSWERING_PARTS)}
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)} | wanted
+    for names, verb in ((wanted - there, 'lacks'), (there - known, 'holds, unknown to this config,')):
+        if names:
+            raise ValueError(f'The checkpoint {checkpoint} {verb} {len(names)} weights of projector and language '
+                             f'model, such as {min(names)}. Give the config that it was trained with, of the same language '
+                             'model and with the same adapters; it lies beside the checkpoint.')
 
 
 def check_index(dataset: BaseDataset, index: int) -> None:

@@ -115,7 +115,7 @@ def test_question_answer_and_truth_are_printed(run, asked: Asked):
 
 def test_line_by_line_at_a_terminal(run, monkeypatch: pytest.MonkeyPatch):
     at_shell = run('-q', 'Is there a truck?').splitlines()[-1].removeprefix('A: ')
-    for typed in ('Is there a truck?\n\nWhere is it?\n', 'Is there a truck?\n'):  # an empty line ends, as does the input
+    for typed in ('Is there a truck?\n\nWhere is it?\n', 'Is there a truck?\n'):  # an empty line ends, or nothing more
         terminal = io.StringIO(typed)
         monkeypatch.setattr(terminal, 'isatty', lambda: True)
         monkeypatch.setattr(sys, 'stdin', terminal)
@@ -163,3 +163,16 @@ def test_a_model_without_language_model_is_refused(asked: Asked):
     model = load_model(cfg, str(asked.encoder.checkpoint))
     with pytest.raises(ValueError, match='this SceneQFormer has none'):
         ask(model, build_test_dataset(cfg), 0, ['Why?'])
+
+
+def test_weights_that_were_not_trained_do_not_answer(run, asked: Asked, tmp_path: Path):
+    weights = torch.load(asked.reader)['state_dict']
+    name = next(name for name in weights if name.startswith('projector.'))
+    for change, message in ((lambda names: names.pop(name), rf'lacks 1 weights .* such as {name}\.'),
+                            (lambda names: names.update({'language_model.llm.lora_A': torch.zeros(2)}),
+                             r'holds, unknown to this config, 1 weights .* such as language_model\.llm\.lora_A')):
+        changed = dict(weights)
+        change(changed)
+        torch.save(dict(state_dict=changed, meta={}), tmp_path / 'changed.pth')
+        with pytest.raises(SystemExit, match=message):
+            run('-q', 'Why?', checkpoint=tmp_path / 'changed.pth')
