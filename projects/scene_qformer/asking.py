@@ -71,8 +71,8 @@ def check_answering_weights(model: BaseModel, checkpoint: str | Path) -> None:
     for names, verb in ((wanted - there, 'lacks'), (there - known, 'holds, unknown to this config,')):
         if names:
             raise ValueError(f'The checkpoint {checkpoint} {verb} {len(names)} weights of projector and language '
-                             f'model, such as {min(names)}. Give the config that it was trained with, of the same language '
-                             'model and with the same adapters; it lies beside the checkpoint.')
+                             f'model, such as {min(names)}. Give the config that it was trained with, with the same '
+                             'language model and adapters; it lies beside the checkpoint.')
 
 
 def check_index(dataset: BaseDataset, index: int) -> None:
