@@ -11,6 +11,7 @@ from mmdet3d.registry import MODELS
 from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner import load_checkpoint
 
 from scene_qformer.models.language import SceneLanguageModel
 from scene_qformer.models.language.word_tokenizer import save_word_tokenizer
@@ -71,7 +72,7 @@ def read(llms, tokenizer, monkeypatch):
         cfg = Config.fromfile(path)
         language_model = cfg.model.get('language_model', {})
         if language_model.get('model') == 'checkpoints/vicuna-7b-v1.5':
-            language_model.model = llms[family]
+            cfg.merge_from_dict({'model.language_model.model': llms[family]})  # as --cfg-options does
         if 'backbone' in cfg.model:
             cfg.model.backbone.init_cfg = None
             if cfg.model.backbone.depth == 50:  # narrow
@@ -194,6 +195,18 @@ def test_adapters_have_a_rate_of_their_own_in_every_family(family, read):
     assert not any('embed' in name or 'lm_head' in name or 'wte' in name for name in adapters)
 
 
+def test_the_whole_language_model_can_be_trained(read, tmp_path):
+    """The config of the docs; gpt2's last layer is that of its embeddings."""
+    text = (ROOT / 'docs' / 'language_recipes.md').read_text()
+    recipe = next(part for part in text.split('```') if part.startswith('python\n_base_')).partition('\n')[2]
+    path = tmp_path / 'own.py'
+    path.write_text(recipe.replace("'configs/", f"'{ROOT}/configs/"))
+    cfg = read(path, 'gpt2')
+    assert by_part(rates(cfg))['language_model'] == {(2e-5, 0.)}
+    learned = learn_and_answer(cfg)[2]
+    assert 'language_model.llm.transformer.wte.weight' in learned
+
+
 def test_the_language_models_key_precedes_the_backbones(read):
     """Some families call their layers backbone, as Mamba does."""
     cfg = read(STAGE2)
@@ -285,15 +298,18 @@ def test_stage_1_takes_all_that_heads_first_trained(path, read, tmp_path, llms):
         assert theirs[part] == default[part]
 
 
-def test_stage_1_leads_to_lora_and_stage_2_and_a_reader_of_tokens(read):
+def test_stage_1_leads_to_lora_and_stage_2_and_a_reader_of_tokens(read, tmp_path):
     """What stage 1 saves is all there: without the frozen language model, whose folder has it."""
     torch.manual_seed(1)
     saved = MODELS.build(read(STAGE1).model).state_dict()
     assert not any(name.startswith('language_model.') for name in saved)
+    torch.save(dict(state_dict=saved), tmp_path / 'epoch_6.pth')
     for path in (LORA, STAGE2, named('scene-language_r50_lora-tokens_8xb2-6e_nus-qa')):
         model = MODELS.build(read(path).model)
         missing, _ = model.load_state_dict(saved, strict=False)
         assert all('.lora_' in name for name in missing)
+        model = MODELS.build(read(path).model)
+        load_checkpoint(model, str(tmp_path / 'epoch_6.pth'))  # as load_from does
         assert torch.equal(model.projector.layers[0].weight, saved['projector.layers.0.weight'])
 
 
