@@ -101,6 +101,55 @@ def test_a_failure_is_told_and_repeated(script, make_run):
     assert len(calls(script)) == 5
 
 
+def test_runs_wait_for_those_that_they_come_after(script, make_run, tmp_path):
+    """Those are run first, once, even if nobody names them; what they are is a setting too."""
+    prepare = tmp_path / 'prepare.py'
+    prepare.write_text('import pathlib, sys\npathlib.Path(sys.argv[1]).write_text("ready")\nprint("prepared")\n')
+    first = make_run('first')
+    note = first.folder / 'note.txt'  # only its finished training has made the folder
+    second = replace(make_run('second'), after=(first, ), preparation=(str(prepare), str(note)))
+    third = replace(make_run('third'), after=(first, second))
+    lines = []
+    assert train_all([third, second], script, jobs=2, report=lines.append) == {}
+    assert [call.split('_')[0] for call in calls(script)] == ['first', 'second', 'third']
+    assert note.read_text() == 'ready' and 'prepared' in (second.folder / 'output.txt').read_text()
+    assert second.result()['preparation_seconds'] > 0 and 'preparation_seconds' not in first.result()
+    assert lines[0] == '0 of 3 runs are finished already'
+
+    other = replace(second, after=(make_run('first', budget='7 epochs'), ))
+    assert other.folder != second.folder and other.all_settings['after first_seed0'] != first.folder.name
+    lines.clear()
+    train_all([other], script, report=lines.append)
+    assert f'after first_seed0: - {first.folder.name}' in '\n'.join(lines)
+
+
+def test_what_comes_after_a_failure_fails_and_says_so(script, make_run, tmp_path):
+    bad = make_run('bad one', kind='bad')
+    after = replace(make_run('after'), after=(bad, ))
+    last, free = replace(make_run('last'), after=(after, )), make_run('free')
+    failures = train_all([last, free], script)
+    assert set(failures) == {('bad one', 0), ('after', 0), ('last', 0)} and free.result()
+    assert failures['after', 0] == 'it comes after bad-one_seed0, which failed'
+    assert len(calls(script)) == 2
+
+    broken = tmp_path / 'broken.py'
+    broken.write_text('raise OSError("no room")')
+    prepared = replace(make_run('prepared'), preparation=(str(broken), ))
+    assert 'no room' in train_all([prepared], script)['prepared', 0]
+    assert len(calls(script)) == 2 and prepared.result() is None
+
+
+def test_scores_of_other_metrics_and_of_old_files(script, make_run):
+    script.write_text(SCRIPT.replace("{f'{prefix}/mAP': 0.25, f'{prefix}/NDS': 0.5, 'step': 2}",
+                                     "{'driving_qa/accuracy': 0.375, 'driving_qa/accuracy_count': 0.25, 'step': 2}"))
+    run, lines = make_run('a'), []
+    train_all([run], script, report=lines.append)
+    assert run.result()['scores'] == dict(accuracy=0.375, accuracy_count=0.25) and 'mAP' not in run.result()
+    assert 'accuracy 0.3750, 0.0 minutes' in lines[-1]
+    (run.folder / 'result.json').write_text(json.dumps(dict(seconds=3, threads=2, checkpoint=None, mAP=0.25, NDS=0.5)))
+    assert run.result()['scores'] == dict(mAP=0.25, NDS=0.5)
+
+
 def test_interrupting_leaves_no_process(tmp_path, make_run):
     script = tmp_path / 'train.py'
     script.write_text('import time, sys, pathlib\nif "quick" in pathlib.Path(sys.argv[1]).read_text(): sys.exit(1)\n'

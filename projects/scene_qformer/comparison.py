@@ -22,13 +22,17 @@ from .variants import BASE_NAME, MOVING_CAMERAS, base_options, with_options
 
 
 def budgeted_base(cfg: Config, epochs: int) -> Config:
-    """The base that is derived from a config, scored and saved once, after ``epochs``, at which its schedule ends."""
-    base = with_options(cfg, base_options(cfg))
-    schedule = dict(option.split('=') for option in epoch_options(base, epochs))
-    base.merge_from_dict({key: int(value) for key, value in schedule.items()})
-    base.train_cfg.val_interval = epochs
-    base.default_hooks.checkpoint = dict(type='CheckpointHook', interval=epochs, save_optimizer=False)
-    return base
+    """The base that is derived from a config, with a budget; see :func:`with_budget`."""
+    return with_budget(with_options(cfg, base_options(cfg)), epochs)
+
+
+def with_budget(cfg: Config, epochs: int) -> Config:
+    """A copy that is scored and saved once, after ``epochs``, at which its schedule ends."""
+    schedule = dict(option.split('=') for option in epoch_options(cfg, epochs))
+    cfg = with_options(cfg, {key: int(value) for key, value in schedule.items()})
+    cfg.train_cfg.val_interval = epochs
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=epochs, save_optimizer=False)
+    return cfg
 
 
 def pretraining_of(cfg: Config, epochs: int) -> Config:
@@ -88,12 +92,12 @@ def plan_runs(configs: Mapping[str, Config], seeds: Sequence[int], root: Path) -
         root: Of the folders of all runs.
     """
     digest = _data_of(configs[BASE_NAME])
-    return [_run(_label(name), seed, cfg, digest, root) for seed in seeds for name, cfg in configs.items()]
+    return [plan_run(_label(name), seed, cfg, digest, root) for seed in seeds for name, cfg in configs.items()]
 
 
 def plan_image_branch(cfg: Config, epochs: int, root: Path) -> TrainingRun:
     """The run that all variants start from, under whatever seed; see :func:`pretraining_of`."""
-    return replace(_run('image branch', 0, pretraining_of(cfg, epochs), _data_of(cfg), root), scored=False)
+    return replace(plan_run('image branch', 0, pretraining_of(cfg, epochs), _data_of(cfg), root), scored=False)
 
 
 def _data_of(cfg: Config) -> str:
@@ -101,13 +105,24 @@ def _data_of(cfg: Config) -> str:
     return data_digest(dataset.data_root, [dataset.ann_file, cfg.val_dataloader.dataset.ann_file])
 
 
-def _run(name: str, seed: int, cfg: Config, data: str, root: Path) -> TrainingRun:
+def plan_run(name: str, seed: int, cfg: Config, data: str, root: Path,
+             after: tuple[TrainingRun, ...] = ()) -> TrainingRun:
+    """A run of a config under a seed.
+
+    Args:
+        name: For people.
+        seed: Of initialisation and order.
+        cfg: With all but the seed.
+        data: Digest of what it learns and is tested on.
+        root: Of the folders of all runs.
+        after: Runs that it comes after.
+    """
     seeded = with_options(cfg, {'randomness': dict(seed=seed)})
     # all that decides the result; not where the data lies, nor the runs
     text = seeded.pretty_text.replace(str(cfg.train_dataloader.dataset.data_root), '<data>')
     text = text.replace(str(root), '<runs>')
     settings = dict(config=text, seed=str(seed), data=data, precision=precision_of(cfg))
-    return TrainingRun(name, seed, seeded, settings, root)
+    return TrainingRun(name, seed, seeded, settings, root, after=after)
 
 
 def row(name: str, axis: str, variant: str, change: str, runs: Sequence[TrainingRun], parameters: Mapping[str, int],

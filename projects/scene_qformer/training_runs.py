@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from mmengine.config import Config
 
 _TAIL = 2000  # characters of a failed run's output
+_TOLD = ('mAP', 'NDS', 'accuracy')  # scores in a line of progress
 
 
 class RunFailed(RuntimeError):
@@ -36,6 +37,8 @@ class TrainingRun:
     settings: Mapping[str, str]  # all that decides the result: by name, text
     root: Path  # of the folders of all runs
     scored: bool = True  # ends with a validation
+    after: tuple[TrainingRun, ...] = ()  # to be finished before, because it reads what they leave
+    preparation: tuple[str, ...] = ()  # a Python script and its arguments, run before; what it writes lies elsewhere
 
     @property
     def slug(self) -> str:
@@ -45,16 +48,29 @@ class TrainingRun:
     @property
     def folder(self) -> Path:
         """Where it trains."""
-        digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self.all_settings, sort_keys=True).encode()).hexdigest()
         return self.root / f'{self.slug}_{digest[:8]}'
 
-    def result(self) -> dict | None:
-        """``seconds``, ``threads``, ``checkpoint`` (the last), and of a scored run ``mAP``, ``NDS`` and all ``scores``.
+    @property
+    def all_settings(self) -> dict[str, str]:
+        """Its own, and which runs it comes after: with other settings of theirs it is another run too."""
+        return {**self.settings, **{f'after {run.slug}': run.folder.name for run in self.after}}
 
-        None as long as it is not finished.
+    def result(self) -> dict | None:
+        """What came of it; None as long as it is not finished.
+
+        Returns:
+            ``seconds`` of the training, ``threads``, ``checkpoint`` (the last); with a preparation
+            ``preparation_seconds``; of a scored run ``scores``, those of the last validation by the last part of their
+            names, and of these ``mAP`` and ``NDS`` once more, where there are such.
         """
         path = self.folder / 'result.json'
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text())
+        if 'scores' not in result and 'mAP' in result:  # as it was written at first
+            result['scores'] = {name: result[name] for name in ('mAP', 'NDS')}
+        return result
 
     def earlier(self) -> list[tuple[Path, list[str]]]:
         """Folders of finished runs of the same name and seed, and how their settings differ."""
@@ -62,7 +78,7 @@ class TrainingRun:
         for path in sorted(self.root.glob(f'{self.slug}_????????/result.json')):
             if path.parent != self.folder:
                 old = json.loads((path.parent / 'settings.json').read_text())
-                found.append((path.parent, differences(old, self.settings)))
+                found.append((path.parent, differences(old, self.all_settings)))
         return found
 
 
@@ -89,10 +105,10 @@ def data_digest(data_root: str | Path, ann_files: Iterable[str | Path]) -> str:
 
 def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int = 1, arguments: Sequence[str] = (),
               report: Callable[[str], None] = print) -> dict[tuple[str, int], str]:
-    """Train what is not finished.
+    """Train what is not finished, the runs first that others come after.
 
     Args:
-        runs: In order.
+        runs: In order; those that they come after need not be among them.
         train_script: ``tools/train.py``.
         jobs: Trainings at a time, which share the cores evenly.
         arguments: More arguments of the script.
@@ -101,34 +117,72 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
     Returns:
         Why runs failed, by name and seed; empty if none did. The others go on.
     """
-    waiting = [run for run in runs if run.result() is None]
+    runs = _with_earlier_ones(runs)
+    waiting = {run.folder: run for run in runs if run.result() is None}
     report(f'{len(runs) - len(waiting)} of {len(runs)} runs are finished already')
-    for run in waiting:
+    for run in waiting.values():
         for folder, lines in run.earlier()[:1]:
             report(f'{run.slug} is run anew, because its settings are not those of {folder.name}:')
             for line in [*lines[:6], *(['...'] if len(lines) > 6 else [])]:
                 report(f'    {line}')
     failures: dict[tuple[str, int], str] = {}
-    start, threads = time.monotonic(), max(_cores() // jobs, 1)
+    progress, threads = _Progress(len(waiting), report), max(_cores() // jobs, 1)
     processes = _Processes()
+    running: dict[Future, TrainingRun] = {}
     pool = ThreadPoolExecutor(jobs)
     try:
-        futures = {pool.submit(_train, run, train_script, arguments, threads, processes): run for run in waiting}
-        for done, future in enumerate(as_completed(futures), start=1):
-            run, minutes = futures[future], (time.monotonic() - start) / 60
-            try:
-                result = future.result()
-                scores = f'mAP {result["mAP"]:.4f}, NDS {result["NDS"]:.4f}, ' if run.scored else ''
-                outcome = f'{scores}{result["seconds"] / 60:.1f} minutes'
-            except RunFailed as error:
-                failures[run.name, run.seed] = str(error)
-                outcome = f'FAILED: {error}'
-            left = minutes / done * (len(waiting) - done)
-            report(f'[{done}/{len(waiting)}, {minutes:.0f} minutes, about {left:.0f} left] {run.slug}: {outcome}')
+        while waiting or running:
+            for folder, run in list(waiting.items()):
+                broken = [first.slug for first in run.after if (first.name, first.seed) in failures]
+                if broken:
+                    failures[run.name, run.seed] = f'it comes after {broken[0]}, which failed'
+                    progress.tell(run, f'FAILED: {failures[run.name, run.seed]}')
+                    del waiting[folder]
+                elif len(running) < jobs and all(first.result() for first in run.after):
+                    future = pool.submit(_train, run, train_script, arguments, threads, processes)
+                    running[future] = waiting.pop(folder)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                run = running.pop(future)
+                try:
+                    progress.tell(run, _outcome(future.result()))
+                except RunFailed as error:
+                    failures[run.name, run.seed] = str(error)
+                    progress.tell(run, f'FAILED: {error}')
     finally:  # also where somebody interrupts: no process is left behind
         processes.stop()
         pool.shutdown(wait=True, cancel_futures=True)
     return failures
+
+
+def _with_earlier_ones(runs: Iterable[TrainingRun]) -> list[TrainingRun]:
+    """With the runs that they come after, each before those that need it, and once."""
+    ordered: dict[Path, TrainingRun] = {}
+    for run in runs:
+        for each in (*_with_earlier_ones(run.after), run):
+            ordered.setdefault(each.folder, each)
+    return list(ordered.values())
+
+
+def _outcome(result: Mapping) -> str:
+    """A finished run in a few words."""
+    scores = ''.join(f'{name} {value:.4f}, ' for name, value in result.get('scores', {}).items() if name in _TOLD)
+    return f'{scores}{result["seconds"] / 60:.1f} minutes'
+
+
+class _Progress:
+    """A line for every run that ended, with the time that all others will take."""
+
+    def __init__(self, total: int, report: Callable[[str], None]) -> None:
+        self._total, self._report = total, report
+        self._ended = 0
+        self._start = time.monotonic()
+
+    def tell(self, run: TrainingRun, outcome: str) -> None:
+        self._ended += 1
+        minutes = (time.monotonic() - self._start) / 60
+        left = minutes / self._ended * (self._total - self._ended)
+        self._report(f'[{self._ended}/{self._total}, {minutes:.0f} minutes, about {left:.0f} left] {run.slug}: '
+                     f'{outcome}')
 
 
 def _cores() -> int:
@@ -163,37 +217,49 @@ def _train(run: TrainingRun, train_script: str | Path, arguments: Sequence[str],
            processes: _Processes) -> dict:
     shutil.rmtree(run.folder, ignore_errors=True)  # begun, and broken off
     run.folder.mkdir(parents=True)
-    (run.folder / 'settings.json').write_text(json.dumps(dict(run.settings), indent=1) + '\n')
+    (run.folder / 'settings.json').write_text(json.dumps(run.all_settings, indent=1) + '\n')
     config = run.folder / 'config.py'
     run.cfg.dump(config)
-    command = [sys.executable, str(train_script), str(config), '--work-dir', str(run.folder), *arguments]
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
-    start = time.monotonic()
-    with open(run.folder / 'output.txt', 'w') as output:
-        process = processes.start(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                  env=environment)
-        code = process.wait()
-    if code != 0:
-        tail = (run.folder / 'output.txt').read_text(errors='replace').strip()[-_TAIL:]
-        raise RunFailed(f'code {code}, see {run.folder / "output.txt"}, which ends:\n{tail}')
+    training = [str(train_script), str(config), '--work-dir', str(run.folder), *arguments]
+    times = [_call(script, run.folder / 'output.txt', threads, processes)
+             for script in (run.preparation, training) if script]
     note = run.folder / 'last_checkpoint'
-    result: dict[str, Any] = dict(seconds=time.monotonic() - start, threads=threads,
-                  checkpoint=Path(note.read_text().strip()).name if note.is_file() else None)
+    result: dict[str, Any] = dict(seconds=times[-1], threads=threads,
+                                  checkpoint=Path(note.read_text().strip()).name if note.is_file() else None)
+    if run.preparation:
+        result['preparation_seconds'] = times[0]
     if run.scored:
         scores = _last_scores(run.folder)
-        result.update(mAP=scores['mAP'], NDS=scores['NDS'], scores=scores)
+        result.update({name: scores[name] for name in ('mAP', 'NDS') if name in scores}, scores=scores)
     path = run.folder / 'result.json'
     path.with_suffix('.part').write_text(json.dumps(result, indent=1) + '\n')
     path.with_suffix('.part').rename(path)  # whole, or not there
     return result
 
 
+def _call(script: Sequence[str], output: Path, threads: int, processes: _Processes) -> float:
+    """Run a Python script in a process of its own; its seconds. What it prints is added to a file.
+
+    Raises:
+        RunFailed: If it ends with another code than 0.
+    """
+    start = time.monotonic()
+    with open(output, 'a') as file:
+        process = processes.start([sys.executable, *script], stdout=file, stderr=subprocess.STDOUT,
+                                  stdin=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': str(threads)})
+        code = process.wait()
+    if code != 0:
+        tail = output.read_text(errors='replace').strip()[-_TAIL:]
+        raise RunFailed(f'code {code}, see {output}, which ends:\n{tail}')
+    return time.monotonic() - start
+
+
 def _last_scores(work_dir: Path) -> dict[str, float]:
-    """Of the last validation, by the last part of their names."""
-    validations = [record for record in _scalars(work_dir) if any(key.endswith('/mAP') for key in record)]
+    """Of the last validation, by the last part of their names; ``<prefix>/<score>`` are what metrics give."""
+    validations = [record for record in _scalars(work_dir) if any('/' in key for key in record)]
     if not validations:
         raise RunFailed(f'the training in {work_dir} ended without a validation')
-    return {key.split('/')[-1]: value for key, value in validations[-1].items()}
+    return {key.split('/')[-1]: value for key, value in validations[-1].items() if '/' in key}
 
 
 def _scalars(work_dir: Path) -> Iterator[dict]:

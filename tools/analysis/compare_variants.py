@@ -35,6 +35,7 @@ from scene_qformer.comparison import (
 from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.variant_table import to_json, to_markdown
+from scene_qformer.marked_page import write_between
 from scene_qformer.training_runs import TrainingRun, train_all
 from scene_qformer.variants import BASE_NAME, Axes, Options, as_typed, axes, cross, with_options
 from scene_qformer.visualization.variant_plot import draw_variants
@@ -97,12 +98,11 @@ def start_together(configs: dict[str, Config], image_branch: TrainingRun) -> dic
 
 def write_page(page: Path, table: str, picture: np.ndarray) -> None:
     """Put the table and the picture between the marks of a page."""
-    before, mark, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        sys.exit(f'{page} lacks the marks {BEGIN!r} and {END!r}, between which the table is to stand.')
     mmcv.imwrite(picture[..., ::-1], str(page.parent / 'images' / 'variants.png'))
-    page.write_text(f'{before}{BEGIN}\n\n![mAP and time of all variants](images/variants.png)\n\n{table}\n{END}{after}')
+    try:
+        write_between(page, BEGIN, END, f'![mAP and time of all variants](images/variants.png)\n\n{table}')
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def main() -> None:
