@@ -3,6 +3,7 @@
 #   without the boxes' supervision:  --cfg-options model.bbox_head=None model.denoising=None
 _base_ = [
     '../_base_/models/scene-qformer_tiny.py',
+    '../_base_/models/tiny-language-model.py',
     '../_base_/datasets/synthetic-nus_questions_tiny.py',
     '../_base_/schedules/adamw_tiny.py',
     '../_base_/default_runtime.py',
@@ -11,22 +12,8 @@ _base_ = [
 model = dict(
     # To keep a trained encoder as it is:
     # frozen_parts=('backbone', 'neck', 'positional_encoding', 'scene_queries', 'decoder'),
-    projector=dict(_delete_=True, type='MLPProjector', in_channels={{_base_.embed_dims}}, hidden_channels=256),
-    language_model=dict(  # that of tiny-language-model.py, which cannot stand beside a detector in one list of bases
-        type='SceneLanguageModel',
-        model=dict(
-            model_type='llama',
-            hidden_size=192,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=6,
-            num_key_value_heads=6,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True),
-        tokenizer='{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}/tokenizer',
-        trainable=True,
-        share_scene_tokens=True,
-        generation=dict(max_new_tokens=8)))
+    projector=dict(_delete_=True, type='MLPProjector', in_channels=128, hidden_channels=256),
+    language_model={{_base_.language_model}})
 
 # The language model at the rate that it has on cached tokens: 1e-3. Its last layer is that of its embeddings, and would
 # be listed twice.

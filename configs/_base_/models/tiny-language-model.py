@@ -1,7 +1,6 @@
-# A language model small enough to learn a few thousand generated questions from nothing, on a CPU. Its tokenizer is written by
+# A language model small enough to learn a few thousand generated questions from nothing, on a CPU. Its tokenizer is
+# written by
 #   python tools/create_word_tokenizer.py --questions QUESTIONS_TRAIN_JSON --out FOLDER
-embed_dims = 128  # of the scene queries that it reads
-
 language_model = dict(
     type='SceneLanguageModel',
     model=dict(
@@ -17,4 +16,4 @@ language_model = dict(
     trainable=True,
     share_scene_tokens=True,
     generation=dict(max_new_tokens=8))
-projector = dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=256)
+projector = dict(type='MLPProjector', in_channels=128, hidden_channels=256)  # the embedded detector's queries
