@@ -108,7 +108,7 @@ class TestModelsWithoutCalibration:
 
     def test_by_number(self, root):
         tokens = self.tokens(root, self.BY_NUMBER)
-        assert tokens.shape == (2, 7, 512)
+        assert tokens.shape == (2, 7, 192)
         assert (tokens[0] - tokens[1]).abs().max() > 1e-4  # they did look
 
     def test_by_projection(self, root):

@@ -46,7 +46,8 @@ model = dict(
         feedforward_channels=512,
         ffn_drop=0.,
         refine_reference_points=True),
-    projector=dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=256, out_channels=512),
+    # the width of tiny-language-model.py: a language model starts from this detector's checkpoint as it is
+    projector=dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=256, out_channels=192),
     bbox_head=dict(
         type='SceneDetectionHead',
         num_classes=10,

@@ -104,7 +104,7 @@ def _from_pretrained(auto_class: Any, name: str, what: str, download: bool, **kw
             raise FileNotFoundError(f'{path} is no folder of a Hugging Face model: it has neither config.json nor '
                                     f'tokenizer_config.json. It holds {_listing(path)}.')
         name = str(path)
-    elif name.startswith(('/', './', '../', '~')):
+    elif name.startswith(('/', './', '../', '~')) or name.count('/') > 1:  # a name has one at most
         raise FileNotFoundError(f'There is no folder {path}. Expected a folder with config.json, weights in '
                                 '.safetensors and the files of the tokenizer, as save_pretrained() writes it.')
     try:
