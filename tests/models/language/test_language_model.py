@@ -259,6 +259,7 @@ class TestErrors:
         ('nobody/no-such-model', r'(?s)tokenizer of the language model.*neither a folder nor in the local Hugging Face '
                                  r'cache.*hf download nobody/no-such-model.*download=True'),
         ('./no/folder', 'There is no folder no/folder. Expected a folder with config.json'),
+        ('my/llms/folder', 'There is no folder my/llms/folder. Expected a folder with config.json'),
     ])
     def test_nothing_there(self, name, message):
         with pytest.raises(FileNotFoundError, match=message):
