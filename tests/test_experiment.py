@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch
+from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch, train_by_heart
 from scene_qformer.inference import spread_indices
 
 
@@ -22,6 +22,21 @@ def test_epochs_stretch_the_schedule():
     cfg.merge_from_dict({key: int(value) for key, value in options.items()})
     assert cfg.param_scheduler[1].T_max == cfg.train_cfg.max_epochs == 3
     assert cfg.param_scheduler[0].end == 24  # iterations
+
+
+def test_by_heart_means_steps_on_plain_frames():
+    augmented = ['LoadSurroundImages', 'RandomMirrorScene', 'MultiViewWrapper', 'PackSceneInputs']
+    cfg = Config(dict(
+        train_dataloader=dict(batch_size=8, sampler=dict(type='DefaultSampler', shuffle=True),
+                              dataset=dict(pipeline=[dict(type=name) for name in augmented])),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=24), param_scheduler=[],
+        log_processor=dict(by_epoch=True), default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))))
+    train_by_heart(cfg, steps=70, batch_size=3)
+    assert [step.type for step in cfg.train_dataloader.dataset.pipeline] == ['LoadSurroundImages', 'PackSceneInputs']
+    assert cfg.train_dataloader.batch_size == 3 and cfg.train_dataloader.sampler.type == 'InfiniteSampler'
+    assert cfg.train_cfg.max_iters == cfg.default_hooks.checkpoint.interval == cfg.param_scheduler[1].T_max == 70
+    assert cfg.train_cfg.val_begin > 70  # the caller validates
+    assert cfg.param_scheduler[0].end == 35  # of few steps, half of them
 
 
 def test_results_of_other_settings_are_moved_aside(tmp_path: Path, capsys: pytest.CaptureFixture):

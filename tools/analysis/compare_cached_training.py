@@ -1,4 +1,4 @@
-"""Training from cached tokens against training from images with the encoder frozen: the same losses, and how much faster.
+"""Training from cached tokens against training from images, the encoder frozen: the same losses, and how much faster.
 
     python tools/extract_tokens.py CONFIG CHECKPOINT --out CACHE --split train
     python tools/analysis/compare_cached_training.py CONFIG CHECKPOINT --cache CACHE
@@ -145,8 +145,8 @@ def problems(result: Mapping, wanted: float, tolerance: float) -> list[str]:
     """What is not as it should be, in words."""
     found = []
     if not result['largest_difference'] <= tolerance:  # nor NaN
-        found.append(f'Losses from the cache differ by up to {result["largest_difference"]:.2g} from those from images; '
-                     f'{tolerance:g} was expected at most.')
+        found.append(f'Losses from the cache differ by up to {result["largest_difference"]:.2g} from those from '
+                     f'images; {tolerance:g} was expected at most.')
     if result['times_faster'][DECODED] < wanted:
         found.append(f'An epoch from the cache is only {result["times_faster"][DECODED]:.1f} times faster than one '
                      f'that decodes its images; {wanted:g} times were wanted.')

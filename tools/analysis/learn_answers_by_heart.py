@@ -44,7 +44,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=config_file, nargs='?', default=str(CONFIG), help="default: DriveLM's")
     parser.add_argument('--frames', type=int, help='only the first so many frames; default all')
     parser.add_argument('--steps', type=int, default=600, help='training steps')
-    parser.add_argument('--batch-size', type=int, help="frames a step; default the config's, or fewer if there are fewer")
+    parser.add_argument('--batch-size', type=int,
+                        help="frames a step; default the config's, or fewer if there are fewer")
     parser.add_argument('--wanted', type=float, default=0.98, help='share of what can be reproduced below which this '
                         'fails')
     parser.add_argument('--no-blind', action='store_true', help='do not train the blind model')

@@ -27,7 +27,7 @@ class LearnedAnswers:
 def count_learned(answers: Sequence[DrivingAnswer],
                   frames: Mapping[str, str],
                   blind: Sequence[DrivingAnswer] | None = None) -> dict[str, LearnedAnswers]:
-    """How much was learned, over ``all`` questions, those that are ``answered otherwise elsewhere``, and the ``others``.
+    """How much was learned of ``all`` questions, of those ``answered otherwise elsewhere``, and of the ``others``.
 
     A question is answered otherwise elsewhere if its very text has another answer in another frame. ::
 
