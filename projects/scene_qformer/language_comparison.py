@@ -1,0 +1,223 @@
+"""The plan of the table of answers: which trainings there are, from which configs, and what each of them starts from.
+
+Three ways to answer, at budgets that are stated, each under every seed::
+
+    two stages   detector of Q queries -> its tokens, cached -> projector and language model on the cache
+    blind        the same language model without tokens
+    end to end   all parts from images, by the language loss, with and without the boxes' losses beside it
+
+The rows differ in these alone; data, questions, sizes and schedules are those of the configs.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from mmengine import load
+from mmengine.config import Config, ConfigDict
+
+from .comparison import plan_run, with_budget
+from .training_runs import TrainingRun, data_digest
+from .variants import Options, with_options
+
+ANSWERS = 'answers.jsonl'  # in the folder of a run that answers
+TOKENS = 'tokens'  # in the folder of a detector
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Where the rows come from."""
+
+    detector: Config  # of a model that reads images and finds boxes
+    tokens: Config  # of a TokenReader on cached tokens
+    blind: Config  # of the same one without
+    images: Config  # of both in one, trained together
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Epochs; the same for all rows of a kind."""
+
+    detection: int  # of the detector, over the images
+    language: int  # of projector and language model, over the cached tokens or the bare text
+    joint: int  # of all parts together, over the images
+
+
+@dataclass(frozen=True)
+class LanguageRow:
+    """One way to answer."""
+
+    name: str
+    kind: Literal['two stages', 'blind', 'end to end']
+    num_tokens: int  # 0 of the blind model
+    runs: tuple[TrainingRun, ...]  # one a seed; each leaves its answers to the held-out questions
+
+    def minutes(self, run: TrainingRun) -> dict[str, float]:
+        """What a finished run took, start and validation included: ``detector``, ``tokens``, ``language model``.
+
+        ``all parts`` where they are trained at once.
+        """
+        result = run.result() or {}
+        if self.kind == 'end to end':
+            return {'all parts': result['seconds'] / 60}
+        minutes = {'language model': result['seconds'] / 60}
+        for detector in run.after:
+            minutes = {'detector': (detector.result() or {})['seconds'] / 60,
+                       'tokens': result['preparation_seconds'] / 60, **minutes}
+        return minutes
+
+    def detector_map(self, run: TrainingRun) -> float | None:
+        """mAP, 0 to 1, of the boxes that a finished run or its detector finds; None if none are looked for."""
+        scores = [(each.result() or {}).get('scores', {}).get('mAP') for each in (*run.after, run)]
+        return next((score for score in scores if score is not None), None)
+
+
+def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_number: int, seeds: Sequence[int],
+              root: Path, extract_script: str | Path, device: str = 'cpu',
+              learned_queries: bool = False) -> list[LanguageRow]:
+    """All rows, with the runs that they need.
+
+    Args:
+        recipes: Configs; left as they are.
+        budget: Epochs.
+        numbers: Of scene tokens, of the rows in two stages.
+        joint_number: Of scene tokens, of the rows end to end.
+        seeds: Of initialisation and order.
+        root: Of the folders of all runs.
+        extract_script: ``tools/extract_tokens.py``.
+        device: On which it computes: ``cpu`` or ``cuda:0``.
+        learned_queries: Also rows end to end whose queries are learned alone. Those of ``ProposalQueries`` start where
+            a dense head finds objects, which only boxes teach it; these two rows are without that handicap.
+    """
+    asked, seen = _questions_digest(recipes.blind), _images_digest(recipes.detector)
+
+    def two_stages(number: int, seed: int) -> TrainingRun:
+        cfg = with_budget(with_options(recipes.detector, number_options(recipes.detector, number)), budget.detection)
+        detector = plan_run(f'detector, {number} queries', seed, cfg, seen, root)
+        config, checkpoint = detector.folder / 'config.py', detector.folder / f'epoch_{budget.detection}.pth'
+        tokens = detector.folder / TOKENS  # trained anew, the detector loses them
+        reader = with_budget(recipes.tokens, budget.language)
+        read_from(reader, dict(cache=str(tokens), config=str(config), checkpoint=str(checkpoint)))
+        run = plan_run(f'{number} tokens, two stages', seed, reader, asked, root, after=(detector, ))
+        return replace(leave_answers(run), preparation=(
+            str(extract_script), str(config), str(checkpoint), '--out', str(tokens), '--device', device))
+
+    def blind(seed: int) -> TrainingRun:
+        return leave_answers(plan_run('blind', seed, with_budget(recipes.blind, budget.language), asked, root))
+
+    def end_to_end(name: str, options: Sequence[Options], seed: int) -> TrainingRun:
+        cfg = with_budget(recipes.images, budget.joint)
+        for each in options:
+            cfg = with_options(cfg, each)
+        if cfg.model.get('bbox_head') and asks_about_all_frames(cfg):
+            cfg.val_evaluator = [recipes.detector.val_evaluator, cfg.val_evaluator]
+        return leave_answers(plan_run(name, seed, cfg, asked, root))
+
+    numbered = number_options(recipes.images, joint_number)
+    joint = {'with boxes': [numbered], 'no boxes': [numbered, NO_BOXES]}
+    if learned_queries:
+        learned = learned_options(recipes.images, joint_number)
+        joint.update({'with boxes, learned queries': [learned], 'no boxes, learned queries': [learned, NO_BOXES]})
+    rows = [LanguageRow(f'{number} tokens, two stages', 'two stages', number,
+                        tuple(two_stages(number, seed) for seed in seeds)) for number in numbers]
+    rows.append(LanguageRow('blind', 'blind', 0, tuple(map(blind, seeds))))
+    for what, options in joint.items():
+        name = f'{joint_number} tokens, end to end, {what}'
+        rows.append(LanguageRow(name, 'end to end', joint_number,
+                                tuple(end_to_end(name, options, seed) for seed in seeds)))
+    return rows
+
+
+# Without a head nothing reads boxes: neither denoising nor what teaches the scene queries where objects are.
+NO_BOXES: Options = {'model.bbox_head': None, 'model.denoising': None}
+
+
+def number_options(cfg: Config, number: int) -> Options:
+    """What makes a config one of so many scene queries; the share of proposals among them stays.
+
+    Raises:
+        ValueError: If its queries are not simply so many, or ``number`` leaves no query of a kind.
+    """
+    queries = cfg.model.scene_queries
+    if 'num_queries' not in queries:
+        raise ValueError(f'Expected scene queries with num_queries, as SceneQueries or ProposalQueries have; '
+                         f'{queries.type} has {", ".join(queries)}.')
+    options: Options = {'model.scene_queries.num_queries': number}
+    if 'num_proposals' in queries:
+        options['model.scene_queries.num_proposals'] = round(number * queries.num_proposals / queries.num_queries)
+    if min(options.values()) < 1:
+        raise ValueError(f'{number} scene tokens are too few: of {queries.type} with {queries.num_queries} queries as '
+                         f'in the config, these would be {options}.')
+    return options
+
+
+def learned_options(cfg: Config, number: int) -> Options:
+    """What makes a config one of so many learned scene queries, without proposals."""
+    queries = cfg.model.scene_queries
+    return {'model.scene_queries': dict(
+        _delete_=True, type='SceneQueries', num_queries=number, embed_dims=queries.embed_dims,
+        concentration=queries.get('concentration', 1.))}
+
+
+def read_from(cfg: Config, source: dict) -> None:
+    """Let all pipelines of a reader's config read its tokens from a cache, and check that it is of that detector."""
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for step in _frames(loader).pipeline:
+            if step.type == 'LoadSceneTokens':
+                step.update(source)
+
+
+def leave_answers(run: TrainingRun) -> TrainingRun:
+    """Let the last validation write its answers into the run's folder, which depends on all else."""
+    cfg = with_options(run.cfg, {})
+    evaluators = cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
+    for evaluator in evaluators:
+        if evaluator.type == 'DrivingQAMetric':
+            evaluator.dump = str(run.folder / ANSWERS)
+    return replace(run, cfg=cfg)
+
+
+def asks_about_all_frames(cfg: Config) -> bool:
+    """Whether every held-out frame has a question: the official detection metric wants all frames of a split."""
+    dataset = _frames(cfg.val_dataloader)
+    frames = load(str(Path(dataset.data_root) / dataset.ann_file))['data_list']
+    asked = {question['sample_token'] for question in json.loads(Path(dataset.questions.path).read_text())['questions']}
+    return {frame['token'] for frame in frames} <= asked
+
+
+def missing_files(recipes: Recipes) -> list[str]:
+    """What has to be written before anything can be trained, and by which tool; a line each."""
+    cfg, lines = recipes.blind, []
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        dataset = _frames(loader)
+        lines += [f'{path}, by tools/{tool}' for path, tool in (
+            (Path(dataset.data_root) / dataset.ann_file, 'create_data.py'),
+            (Path(dataset.questions.path), 'create_questions.py')) if not path.is_file()]
+    tokenizer = Path(cfg.model.language_model.tokenizer)
+    if not tokenizer.exists():
+        lines.append(f'{tokenizer}, by tools/create_word_tokenizer.py')
+    return lines
+
+
+def _frames(loader: ConfigDict) -> ConfigDict:
+    """The config of a loader's data set, inside its wrappers."""
+    dataset = loader.dataset
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
+def _images_digest(cfg: Config) -> str:
+    train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
+    return data_digest(train.data_root, [train.ann_file, val.ann_file])
+
+
+def _questions_digest(cfg: Config) -> str:
+    """Of frames, questions and the words of the tokenizer."""
+    train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
+    words = sorted(path for path in Path(cfg.model.language_model.tokenizer).glob('*') if path.is_file())
+    files = [Path(dataset.questions.path) for dataset in (train, val)] + words
+    return data_digest(train.data_root, [train.ann_file, val.ann_file, *(path.resolve() for path in files)])
