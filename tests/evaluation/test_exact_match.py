@@ -53,6 +53,11 @@ def test_hops_apart_and_together():
                      'exist_1': Accuracy(0, 1)}
 
 
+def test_other_types_with_numbers_stay_apart():
+    _, types = exact_match([answer('yes', 'yes', 'task_2'), answer('no', 'yes', 'task_3')])
+    assert list(types) == ['task_2', 'task_3']
+
+
 def test_one_answer():
     assert exact_match([answer('yes', 'no')]) == (Accuracy(0, 1), {'exist': Accuracy(0, 1)})
 

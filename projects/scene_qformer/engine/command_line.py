@@ -27,7 +27,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 def config_file(path: str) -> str:
     """argparse's check that a config is there."""
     if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f'There is no config {path}. Configs lie in configs/scene_qformer/ and configs/scene_language/.')
+        raise argparse.ArgumentTypeError(f'There is no config {path}. Configs lie in configs/scene_qformer/ and '
+                                         'configs/scene_language/.')
     return path
 
 

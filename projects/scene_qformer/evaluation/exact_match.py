@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .driving_answer import DrivingAnswer
 
 _FINAL_PUNCTUATION = '.,;:!?'
-_BY_HOP = re.compile(r'(.+)_\d+')
+_BY_HOP = re.compile(r'(.+)_[01]')  # NuScenes-QA's numbers of hops
 
 
 @dataclass(frozen=True)
