@@ -67,6 +67,13 @@ def test_only_the_language_models_need_transformers():
     assert not bad, bad
 
 
+def test_the_language_side_does_not_know_the_wiring():
+    """The detector imports it, so the other way round would be a cycle."""
+    bad = offenders('models/language', lambda module: inside(module, 'models')
+                    and not inside(module, 'models.language'))
+    assert not bad, bad
+
+
 def test_only_the_data_side_needs_the_devkit():
     bad = [line for part in ALL_PARTS if part not in DEVKIT_USERS
            for line in offenders(part, lambda module: module.split('.')[0] == 'nuscenes')]

@@ -9,7 +9,6 @@ from .heads import BBox3DL1Cost, ImageCenterHead, NMSFreeBBoxCoder, SceneDetecti
 from .image_center_pretraining import ImageCenterPretraining
 from .joint_scene_encoder import JointSceneEncoder
 from .language import SceneLanguageModel
-from .language.token_reader import TokenReader
 from .no_decoder import NoDecoder
 from .positional_encoding import CameraIDEncoding, DepthBinEncoding, RayEncoding, Sine2DEncoding, SumEncoding
 from .query_decoder import SceneQueryDecoder
@@ -30,6 +29,7 @@ from .scene_token_preprocessor import SceneTokenPreprocessor
 from .single_level_fpn import SingleLevelFPN
 from .surround_deformable_attention import SurroundDeformableAttention
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
+from .token_reader import TokenReader
 
 __all__ = [
     'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',

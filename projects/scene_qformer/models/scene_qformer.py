@@ -11,11 +11,13 @@ from mmdet3d.registry import MODELS
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from .checkpoint_shapes import refuse_other_shapes
 from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
 from .scene_queries.query_set import check_query_group
+from .token_projector import build_projector
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
@@ -349,23 +351,6 @@ def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
         getattr(model, name).requires_grad_(False)
 
 
-def build_projector(projector: dict | None, language_model: nn.Module | None) -> nn.Module | None:
-    """A projector to the language model's width.
-
-    Raises:
-        ValueError: If ``out_channels`` is given and is another width.
-    """
-    if projector is None:
-        return None
-    if language_model is None:
-        return MODELS.build(projector)
-    width = language_model.hidden_size
-    if projector.get('out_channels', width) != width:
-        raise ValueError(f"The projector's out_channels is {projector['out_channels']}, but the language model's "
-                         f'embeddings have {width} numbers. Leave out_channels out, and it is taken from the model.')
-    return MODELS.build({**projector, 'out_channels': width})
-
-
 def check_one_space(model: nn.Module) -> None:
     """Parts with a ``point_cloud_range`` read the same reference points, so they must mean the same space.
 
@@ -377,24 +362,3 @@ def check_one_space(model: nn.Module) -> None:
     if len(set(ranges.values())) > 1:
         raise ValueError('Parts that share reference points were given different point_cloud_range:\n  '
                          + '\n  '.join(f'{name}: {numbers}' for name, numbers in ranges.items()))
-
-
-def refuse_other_shapes(module: nn.Module, state_dict: dict, prefix: str, *args) -> None:
-    """Before loading: raise where a checkpoint's tensor has another shape than the model's.
-
-    mmengine would log the mismatch and go on with random weights in that place.
-
-    Raises:
-        ValueError: Names the tensors and both shapes.
-    """
-    own = {prefix + name: tensor for name, tensor in module.state_dict().items()}
-    if not prefix and not own.keys() & state_dict.keys():
-        raise ValueError('The checkpoint holds no weight of this model: none of its '
-                         f'{len(state_dict)} names occurs in {type(module).__name__} (first: '
-                         f'{next(iter(state_dict), "none")}). Is it the checkpoint of another model?')
-    wrong = [f'{name}: checkpoint {tuple(state_dict[name].shape)}, model {tuple(tensor.shape)}'
-             for name, tensor in own.items() if name in state_dict and state_dict[name].shape != tensor.shape]
-    if wrong:
-        raise ValueError(f'The checkpoint does not fit this config: {len(wrong)} tensors have another shape:\n  '
-                         + '\n  '.join(wrong[:10]) + '\nUse the config that the checkpoint was trained with, or '
-                         'remove these tensors from the checkpoint to start them afresh.')

@@ -68,3 +68,20 @@ class IdentityProjector(BaseModule):
     def forward(self, query: Tensor) -> Tensor:
         """``(B, Q, C)`` in, the same ``(B, Q, C)`` out."""
         return query
+
+
+def build_projector(projector: dict | None, language_model: nn.Module | None) -> nn.Module | None:
+    """A projector to the language model's width.
+
+    Raises:
+        ValueError: If ``out_channels`` is given and is another width.
+    """
+    if projector is None:
+        return None
+    if language_model is None:
+        return MODELS.build(projector)
+    width = language_model.hidden_size
+    if projector.get('out_channels', width) != width:
+        raise ValueError(f"The projector's out_channels is {projector['out_channels']}, but the language model's "
+                         f'embeddings have {width} numbers. Leave out_channels out, and it is taken from the model.')
+    return MODELS.build({**projector, 'out_channels': width})

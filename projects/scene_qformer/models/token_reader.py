@@ -5,9 +5,10 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
-from ..finite_losses import check_finite_losses
-from ..scene_qformer import build_projector, refuse_other_shapes
-from .text_samples import batch_text
+from .checkpoint_shapes import refuse_other_shapes
+from .finite_losses import check_finite_losses
+from .language.text_samples import batch_text
+from .token_projector import build_projector
 
 
 @MODELS.register_module()
