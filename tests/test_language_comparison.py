@@ -140,6 +140,19 @@ def test_missing_files(recipes, tmp_path):
     assert missing_files(recipes) == [f'{tmp_path / "data" / "questions_val.json"}, by tools/create_questions.py']
 
 
+def test_the_tokenizer_is_found_wherever_it_is_named(recipes, tmp_path):
+    folder = tmp_path / 'data' / 'tokenizer'
+    language_model = recipes.blind.model.language_model
+    language_model.model.pop('tokenizer')
+    language_model.tokenizer = str(folder)
+    assert missing_files(recipes) == []
+    (folder / 'tokenizer.json').rename(tmp_path / 'moved.json')
+    folder.rmdir()
+    assert missing_files(recipes) == [f'{folder}, by tools/create_word_tokenizer.py']
+    language_model.update(model='some/model', tokenizer=None)  # which brings its own
+    assert missing_files(recipes) == []
+
+
 def test_results_are_those_of_finished_runs(recipes, tmp_path):
     rows = plan(recipes, tmp_path / 'runs', SEEDS)
     staged, blind = rows[:2]

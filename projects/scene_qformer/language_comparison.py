@@ -197,8 +197,8 @@ def missing_files(recipes: Recipes) -> list[str]:
         lines += [f'{path}, by tools/{tool}' for path, tool in (
             (Path(dataset.data_root) / dataset.ann_file, 'create_data.py'),
             (Path(dataset.questions.path), 'create_questions.py')) if not path.is_file()]
-    tokenizer = Path(cfg.model.language_model.tokenizer)
-    if not tokenizer.exists():
+    tokenizer = _tokenizer(cfg)
+    if tokenizer is not None and not tokenizer.exists():
         lines.append(f'{tokenizer}, by tools/create_word_tokenizer.py')
     return lines
 
@@ -211,6 +211,14 @@ def _frames(loader: ConfigDict) -> ConfigDict:
     return dataset
 
 
+def _tokenizer(cfg: Config) -> Path | None:
+    """The folder of a small language model's tokenizer; None where the language model's own folder holds it."""
+    language_model = cfg.model.language_model
+    described = language_model.model if isinstance(language_model.model, dict) else {}
+    folder = language_model.get('tokenizer') or described.get('tokenizer')
+    return Path(folder) if folder else None
+
+
 def _images_digest(cfg: Config) -> str:
     train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
     return data_digest(train.data_root, [train.ann_file, val.ann_file])
@@ -219,6 +227,7 @@ def _images_digest(cfg: Config) -> str:
 def _questions_digest(cfg: Config) -> str:
     """Of frames, questions and the words of the tokenizer."""
     train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
-    words = sorted(path for path in Path(cfg.model.language_model.tokenizer).glob('*') if path.is_file())
+    tokenizer = _tokenizer(cfg)
+    words = sorted(path for path in tokenizer.glob('*') if path.is_file()) if tokenizer is not None else []
     files = [Path(dataset.questions.path) for dataset in (train, val)] + words
     return data_digest(train.data_root, [train.ann_file, val.ann_file, *(path.resolve() for path in files)])

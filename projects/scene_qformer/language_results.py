@@ -64,7 +64,7 @@ def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_
                       if run.cfg.model.get('bbox_head')]
         if not all(isinstance(cfg.val_evaluator, list) for cfg in with_boxes):
             facts['detector mAP, end to end'] = 'not measured: some held-out frames have no question'
-    facts['start of every run'] = 'from nothing, but for the detector of the two stages'
+    facts['start of every run'] = 'from nothing; in two stages the tokens are of the detector under the same seed'
     facts['precision of training'] = precision_of(recipes.detector)
     results = [result for row in rows for run in row.runs for each in (*run.after, run) if (result := each.result())]
     threads = ' or '.join(map(str, sorted({result['threads'] for result in results})))
