@@ -86,6 +86,19 @@ def read(llms, tokenizer, monkeypatch):
     return read_config
 
 
+def test_a_folder_takes_the_place_of_the_embedded_model_by_one_line(read, tmp_path):
+    save_word_tokenizer(['other', 'words'], tmp_path / 'tokenizer')
+    other = SceneLanguageModel(dict(FAMILIES['gpt2'], tokenizer=str(tmp_path / 'tokenizer')))
+    other.llm.save_pretrained(tmp_path / 'llm')
+    other.tokenizer.save_pretrained(tmp_path / 'llm')
+    for path in (*TINY, named('scene-language_r18_drivelm')):
+        cfg = read(path)
+        cfg.merge_from_dict({'model.language_model.model': str(tmp_path / 'llm')})
+        model = MODELS.build(cfg.model.language_model)
+        assert model.llm.config.model_type == 'gpt2'
+        assert model.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+
+
 def asked(data_samples):
     for sample in data_samples:
         sample.gt_text = [dict(id=str(number), type='any', turns=[turn]) for number, turn in enumerate(QUESTIONS)]

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 from mmengine import load
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from .comparison import plan_run, with_budget
+from .dataset_config import innermost_dataset
 from .training_runs import TrainingRun, data_digest
 from .variants import Options, with_options
 
@@ -166,7 +167,7 @@ def learned_options(cfg: Config, number: int) -> Options:
 def read_from(cfg: Config, source: dict) -> None:
     """Let all pipelines of a reader's config read its tokens from a cache, and check that it is of that detector."""
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        for step in _frames(loader).pipeline:
+        for step in innermost_dataset(loader.dataset).pipeline:
             if step.type == 'LoadSceneTokens':
                 step.update(source)
 
@@ -183,7 +184,7 @@ def leave_answers(run: TrainingRun) -> TrainingRun:
 
 def asks_about_all_frames(cfg: Config) -> bool:
     """Whether every held-out frame has a question: the official detection metric wants all frames of a split."""
-    dataset = _frames(cfg.val_dataloader)
+    dataset = innermost_dataset(cfg.val_dataloader.dataset)
     frames = load(str(Path(dataset.data_root) / dataset.ann_file))['data_list']
     asked = {question['sample_token'] for question in json.loads(Path(dataset.questions.path).read_text())['questions']}
     return {frame['token'] for frame in frames} <= asked
@@ -193,7 +194,7 @@ def missing_files(recipes: Recipes) -> list[str]:
     """What has to be written before anything can be trained, and by which tool; a line each."""
     cfg, lines = recipes.blind, []
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        dataset = _frames(loader)
+        dataset = innermost_dataset(loader.dataset)
         lines += [f'{path}, by tools/{tool}' for path, tool in (
             (Path(dataset.data_root) / dataset.ann_file, 'create_data.py'),
             (Path(dataset.questions.path), 'create_questions.py')) if not path.is_file()]
@@ -201,14 +202,6 @@ def missing_files(recipes: Recipes) -> list[str]:
     if tokenizer is not None and not tokenizer.exists():
         lines.append(f'{tokenizer}, by tools/create_word_tokenizer.py')
     return lines
-
-
-def _frames(loader: ConfigDict) -> ConfigDict:
-    """The config of a loader's data set, inside its wrappers."""
-    dataset = loader.dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset.dataset
-    return dataset
 
 
 def _tokenizer(cfg: Config) -> Path | None:
@@ -220,13 +213,13 @@ def _tokenizer(cfg: Config) -> Path | None:
 
 
 def _images_digest(cfg: Config) -> str:
-    train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
+    train, val = innermost_dataset(cfg.train_dataloader.dataset), innermost_dataset(cfg.val_dataloader.dataset)
     return data_digest(train.data_root, [train.ann_file, val.ann_file])
 
 
 def _questions_digest(cfg: Config) -> str:
     """Of frames, questions and the words of the tokenizer."""
-    train, val = _frames(cfg.train_dataloader), _frames(cfg.val_dataloader)
+    train, val = innermost_dataset(cfg.train_dataloader.dataset), innermost_dataset(cfg.val_dataloader.dataset)
     tokenizer = _tokenizer(cfg)
     words = sorted(path for path in tokenizer.glob('*') if path.is_file()) if tokenizer is not None else []
     files = [Path(dataset.questions.path) for dataset in (train, val)] + words

@@ -19,7 +19,7 @@ _base_ = '{config}'
 model = dict(
     projector=dict(in_channels={width}, hidden_channels=17),
     language_model=dict(model=dict(hidden_size=24, intermediate_size=31, num_hidden_layers=1, num_attention_heads=3,
-                                   num_key_value_heads=1), tokenizer='{root}/tokenizer'))
+                                   num_key_value_heads=1, tokenizer='{root}/tokenizer')))
 data_root = '{root}'
 train_dataloader = dict(batch_size=2, dataset=dict(
     data_root=data_root, questions=dict(path='{root}/questions.json'), pipeline=[

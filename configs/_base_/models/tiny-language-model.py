@@ -5,6 +5,7 @@ language_model = dict(
     type='SceneLanguageModel',
     model=dict(
         model_type='llama',
+        tokenizer='{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}/tokenizer',
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=4,
@@ -12,7 +13,6 @@ language_model = dict(
         num_key_value_heads=6,
         max_position_embeddings=1024,
         tie_word_embeddings=True),
-    tokenizer='{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}/tokenizer',
     trainable=True,
     share_scene_tokens=True,
     generation=dict(max_new_tokens=8))

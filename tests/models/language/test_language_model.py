@@ -7,10 +7,11 @@ import pytest
 import torch
 from mmdet3d.registry import MODELS
 from mmengine.config import ConfigDict
-from small_llm import BATCH, FAMILIES, SIZES, conversation
+from small_llm import BATCH, FAMILIES, SIZES, TEXTS, conversation
 
 from scene_qformer.models.language import SceneLanguageModel
 from scene_qformer.models.language.text_rows import training_rows
+from scene_qformer.models.language.word_tokenizer import save_word_tokenizer
 
 LORA = dict(r=3, lora_alpha=6)
 
@@ -238,7 +239,7 @@ def test_no_more_is_generated_than_there_are_places(tokenizer_folder):
 class TestErrors:
 
     @pytest.mark.parametrize(('kwargs', 'message'), [
-        (dict(model=SIZES['llama']), 'has no tokenizer of its own: give tokenizer='),
+        (dict(model=SIZES['llama'], tokenizer=None), r'no tokenizer: give its folder in model=dict\(tokenizer='),
         (dict(trainable=True, lora=LORA), 'exclude each other'),
         (dict(lora=dict(rank=3)), "lora has no setting 'rank'"),
         (dict(lora=dict(r=3, target_modules=['nothing'])), '(?s)does not fit LlamaForCausalLM.*down_proj, gate_proj'),
@@ -250,10 +251,8 @@ class TestErrors:
         (dict(model=dict(SIZES['llama'], vocab_size=7)), r'\d+ tokens, but the language model has embeddings for 7'),
     ])
     def test_arguments(self, kwargs, message, tokenizer_folder):
-        arguments = dict(model=SIZES['llama'], tokenizer=None if list(kwargs) == ['model'] and 'no tokenizer' in message
-                         else tokenizer_folder)
         with pytest.raises(ValueError, match=message):
-            SceneLanguageModel(**arguments | kwargs)
+            SceneLanguageModel(**dict(model=SIZES['llama'], tokenizer=tokenizer_folder) | kwargs)
 
     @pytest.mark.parametrize(('name', 'message'), [
         ('nobody/no-such-model', r'(?s)tokenizer of the language model.*neither a folder nor in the local Hugging Face '
@@ -324,12 +323,21 @@ def test_another_family_is_another_folder(llm_folders):
 
 
 def test_from_a_config(tokenizer_folder):
-    model = MODELS.build(ConfigDict(type='SceneLanguageModel', model=SIZES['qwen2'], tokenizer=tokenizer_folder,
+    settings = ConfigDict(SIZES['qwen2'], tokenizer=tokenizer_folder)
+    model = MODELS.build(ConfigDict(type='SceneLanguageModel', model=settings,
                                     lora=dict(r=2, target_modules=['q_proj', 'down_proj']),
                                     generation=dict(num_beams=2)))
     adapted = {name.split('.')[-4] for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert adapted == {'down_proj', 'q_proj'}
+    assert adapted == {'down_proj', 'q_proj'} and not hasattr(model.llm.config, 'tokenizer')
+    assert settings.tokenizer == tokenizer_folder  # the config stays as it is
     assert len(model.eval().generate(scene(), BATCH)) == 2
+
+
+def test_the_argument_precedes_the_tokenizer_of_the_model(llm_folders, tokenizer_folder, tmp_path):
+    folder = str(save_word_tokenizer([*TEXTS, 'mountain'], tmp_path))
+    models = (dict(SIZES['llama'], tokenizer=tokenizer_folder), dict(SIZES['llama'], tokenizer='nowhere'))
+    words = [len(SceneLanguageModel(*args).tokenizer) for args in ((models[0], ), (models[1], folder))]
+    assert words[1] == words[0] + 1
 
 
 def test_a_copy_is_the_same_model(tokenizer_folder):

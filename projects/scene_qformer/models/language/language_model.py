@@ -34,9 +34,9 @@ class SceneLanguageModel(BaseModule):
     from files are not part of checkpoints (see ``saved_weights.py``); adapters, trained weights and random ones are.
 
     Args:
-        model: A local folder or a Hugging Face name; or, for random weights, ``dict(model_type='llama', ...)`` with
-            settings of that family's config.
-        tokenizer: Folder or name of the tokenizer; that of the model by default.
+        model: A local folder or a Hugging Face name; or, for random weights, ``dict(model_type='llama',
+            tokenizer='<folder>', ...)`` with settings of that family's config.
+        tokenizer: Folder or name of another tokenizer than the model's.
         trainable: Whether the whole language model is trained; otherwise it is frozen and in evaluation mode.
         lora: Train low-rank adapters instead: arguments of peft's ``LoraConfig``, e.g. ``dict(r=16, lora_alpha=32)``.
         dtype: Of the weights: 'float32', 'bfloat16' or 'float16'. To train all of them take float32 and mixed
@@ -74,16 +74,21 @@ class SceneLanguageModel(BaseModule):
                  share_scene_tokens: bool = False,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        if tokenizer is None and not isinstance(model, str):
-            raise ValueError("A language model by a config, model=dict(...), has no tokenizer of its own: give "
-                             "tokenizer='<folder>', e.g. one that save_word_tokenizer() wrote.")
+        settings = {} if isinstance(model, str) else dict(model)
+        # inside the dict, so that a folder takes the place of both
+        own_tokenizer = model if isinstance(model, str) else settings.pop('tokenizer', None)
+        tokenizer = tokenizer or own_tokenizer
+        if tokenizer is None:
+            raise ValueError("A language model by a config, model=dict(...), has no tokenizer: give its folder in "
+                             "model=dict(tokenizer='<folder>', ...), e.g. one that tools/create_word_tokenizer.py "
+                             'wrote.')
         if questions_per_pass is not None and questions_per_pass < 1:
             raise ValueError(f'questions_per_pass must be at least 1, or None for all, got {questions_per_pass}.')
-        self.tokenizer = load_tokenizer(tokenizer or str(model), download)
+        self.tokenizer = load_tokenizer(tokenizer, download)
         if isinstance(model, str):
             llm = load_causal_lm(model, dtype, download)
         else:
-            llm = create_causal_lm(model, self.tokenizer, dtype)
+            llm = create_causal_lm(settings, self.tokenizer, dtype)
         check_vocabulary_fits(llm, self.tokenizer)
         self.chat = ChatFormat(self.tokenizer, system_prompt)
         self.hidden_size: int = llm.get_input_embeddings().weight.shape[1]
