@@ -240,3 +240,32 @@ def test_wrong_choices_are_refused(tmp_path: Path):
         Provenance.of(Config(), 'a.pth', 'pixels', 'float32')
     with pytest.raises(ValueError, match="Expected dtype float32, float16 or bfloat16, got 'int99'"):
         Provenance.of(Config(), 'a.pth', 'queries', 'int99')
+
+
+def test_overwriting_removes_shards_of_a_cache_whose_index_is_gone(write, tmp_path: Path):
+    """A kill may leave a shard that no index names; another cache is to take its place."""
+    write()
+    (tmp_path / 'cache/index.json').unlink()
+    other = Provenance(**dict(vars(PROVENANCE), weights_sha256='d' * 64))
+    with pytest.raises(ValueError, match='val-00000.safetensors is no shard of this cache.*--overwrite'):
+        write(provenance=other)
+    assert write(SAMPLES[:2], provenance=other, overwrite=True) == SAMPLES[:2]
+    assert TokenCache(tmp_path / 'cache').keys() == set(SAMPLES[:2])
+    assert [path.name for path in (tmp_path / 'cache').glob('*.safetensors')] == ['val-00000.safetensors']
+
+
+@pytest.mark.parametrize('place', ['values', 'names', 'digest'])
+def test_without_its_index_a_damaged_shard_is_not_taken_in(write, tmp_path: Path, place: str):
+    write()
+    (tmp_path / 'cache/index.json').unlink()
+    path = tmp_path / 'cache/val-00001.safetensors'
+    content = bytearray(path.read_bytes())
+    places = dict(values=-1, names=content.index(b'sample4') + 6, digest=content.index(b'values_sha256') + 3)
+    content[places[place]] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='val-00001.safetensors is no shard of this cache.* or is damaged. Remove it'):
+        write()
+    path.unlink()
+    assert write() == SAMPLES[3:6]
+    cache = TokenCache(tmp_path / 'cache')
+    assert all(torch.equal(cache[sample], tokens_of(sample)) for sample in SAMPLES)

@@ -79,7 +79,7 @@ def test_a_stale_cache_says_so(encoder: SmallEncoder, tmp_path: Path):
         pass
     cache = TokenCache(tmp_path / 'cache')
     assert cache.provenance == provenance
-    cache.check_current()
+    cache.check_current()  # with the files that it was made from, which are as they were
     cache.check_current(encoder.config, encoder.checkpoint)
     cache.check_current(encoder.cfg, edited(encoder, tmp_path / 'later.pth', 'projector.layers.0.bias'))
     with pytest.raises(StaleTokenCacheError, match='stale.*\n  weights: of .*encoder.pth there, of .*other.pth here'):
@@ -88,3 +88,52 @@ def test_a_stale_cache_says_so(encoder: SmallEncoder, tmp_path: Path):
     cfg.model.decoder.num_layers = 1
     with pytest.raises(StaleTokenCacheError, match='stale.*\n  model.decoder.num_layers: 2 there, 1 here'):
         cache.check_current(cfg)
+
+
+@pytest.fixture
+def made(encoder: SmallEncoder, tmp_path: Path) -> SmallEncoder:
+    """A cache, and files of its own that it was made from: an option beside the config, weights, a list of frames."""
+    config = tmp_path / 'own.py'
+    config.write_text(f"_base_ = '{encoder.config}'\n")
+    own = SmallEncoder(tmp_path, config, save_weights(config, tmp_path / 'own.pth', seed=3))
+    cfg = own.cfg
+    cfg.model.decoder.ffn_drop = 0.5  # as --cfg-options does
+    (tmp_path / 'infos.pkl').write_bytes(b'frames')
+    with TokenCacheWriter(tmp_path / 'cache', Provenance.of(cfg, own.checkpoint, 'queries', 'float32')) as writer:
+        writer.begin('val', tmp_path / 'infos.pkl', 3)
+    return own
+
+
+def test_a_file_that_the_cache_was_made_from_has_changed(made: SmallEncoder):
+    """Nothing is stated: the paths in the index are looked at again."""
+    cache = TokenCache(made.root / 'cache')
+    cache.check_current()  # the option that was given beside the config makes no difference
+    base = made.config.read_text()
+    made.config.write_text(f'{base}model = dict(bbox_head=dict(num_classes=3))\n')
+    cache.check_current()  # heads do not count
+    made.config.write_text(f'{base}model = dict(scene_queries=dict(num_queries=11))\n')
+    with pytest.raises(StaleTokenCacheError, match=r'(?s)stale.*model.scene_queries.num_queries: 13 there, 11 here'):
+        cache.check_current()
+    made.config.write_text(base)
+    edited(made, made.checkpoint, 'projector.layers.0.bias')
+    cache.check_current()  # another file, but no weight that counts
+    save_weights(made.config, made.checkpoint, seed=8)  # trained anew
+    with pytest.raises(StaleTokenCacheError, match='stale.*\n  weights: of .*own.pth there, of .*own.pth here'):
+        cache.check_current()
+    made.checkpoint.unlink()
+    made.config.unlink()
+    cache.check_current()  # gone, as on another machine
+    (made.root / 'infos.pkl').write_bytes(b'others')
+    with pytest.raises(StaleTokenCacheError, match='stale.*\n  frames of val: .*infos.pkl has changed since'):
+        cache.check_current()
+
+
+def test_frames_are_those_of_the_info_file(made: SmallEncoder):
+    cache = TokenCache(made.root / 'cache')
+    cache.check_frames(made.root / 'infos.pkl')
+    (made.root / 'copy.pkl').write_bytes(b'frames')
+    cache.check_frames(made.root / 'copy.pkl')
+    cache.check_frames('s3://somewhere/infos.pkl')  # not here to be compared
+    (made.root / 'train.pkl').write_bytes(b'other frames')
+    with pytest.raises(StaleTokenCacheError, match='not of the frames in .*train.pkl, but of val: .*infos.pkl'):
+        cache.check_frames(made.root / 'train.pkl')

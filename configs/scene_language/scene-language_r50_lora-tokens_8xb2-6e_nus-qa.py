@@ -9,7 +9,12 @@ model = dict(
     type='TokenReader',
     projector={{_base_.model.projector}},
     language_model={{_base_.model.language_model}})
-tokens = dict(type='LoadSceneTokens', cache='{{$SCENE_TOKENS:work_dirs/tokens}}')
+tokens = dict(
+    type='LoadSceneTokens',
+    cache='{{$SCENE_TOKENS:work_dirs/tokens}}',
+    # the encoder whose projector is trained on: a cache of another one is refused
+    config='{{ fileDirname }}/scene-language_r50_stage1_8xb2-6e_nus-qa-336.py',
+    checkpoint={{_base_.load_from}})
 train_dataloader = dict(
     dataset=dict(pipeline=[tokens, dict(type='ChooseQuestions', num=8), dict(type='PackSceneTokens')]))
 val_dataloader = dict(dataset=dict(pipeline=[tokens, dict(type='PackSceneTokens')]))

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet3d.registry import DATASETS, TRANSFORMS
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
 from scene_qformer.token_cache import Provenance, StaleTokenCacheError, TokenCacheWriter
 from tests.small_encoder import SmallEncoder, make_small_encoder, save_weights
+
+CONFIGS = Path(__file__).parents[2] / 'configs/scene_language'
 
 
 @pytest.fixture(scope='module')
@@ -77,6 +80,54 @@ def test_a_stale_cache_is_refused(encoder, cache, tmp_path):
         load(config=str(changed))
     with pytest.raises(ValueError, match=r"holds queries \(5, 7\), but 'tokens' of queries, tokens are wanted"):
         load(space='tokens')
+
+
+def test_the_data_set_tells_whose_tokens_it_reads(encoder, cache, tmp_path):
+    pipeline = [dict(type='LoadSceneTokens', cache=str(cache))]
+    provenance = Provenance.of(encoder.cfg, encoder.checkpoint, 'queries', 'float16')
+    assert build(encoder, pipeline).metainfo['scene_tokens'] == dict(space='queries',
+                                                                     weights_sha256=provenance.weights_sha256)
+    assert 'scene_tokens' not in build(encoder, []).metainfo
+    (tmp_path / 'root').mkdir()
+    shutil.copy(encoder.root / 'nuscenes_infos_train.pkl', tmp_path / 'root/nuscenes_infos_val.pkl')
+    with pytest.raises(StaleTokenCacheError, match='is not of the frames in .*root/nuscenes_infos_val.pkl, but of val'):
+        build(encoder, pipeline, tmp_path / 'root')
+
+
+def shipped_loader(name: str) -> dict:
+    return Config.fromfile(str(CONFIGS / f'{name}.py')).train_dataloader.dataset.pipeline[0]
+
+
+def write_cache(monkeypatch, folder: Path, config: Path, checkpoint: Path) -> None:
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict={'decoder.w': torch.arange(3.)}), checkpoint)
+    cfg = Config.fromfile(str(config))
+    with TokenCacheWriter(folder, Provenance.of(cfg, checkpoint, 'queries', 'float32')):
+        pass
+    monkeypatch.setenv('SCENE_TOKENS', str(folder))
+
+
+@pytest.mark.parametrize(('reader', 'encoder_config'), [
+    ('scene-language_tiny-tokens_synthetic', '../scene_qformer/scene-qformer_tiny_synthetic.py'),
+    ('scene-language_r50_lora-tokens_8xb2-6e_nus-qa', 'scene-language_r50_stage1_8xb2-6e_nus-qa-336.py')])
+def test_shipped_configs_notice_an_encoder_that_was_trained_anew(reader, encoder_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the recipes' work_dirs are here
+    checkpoint = Path('work_dirs/scene-language_r50_stage1_8xb2-6e_nus-qa-336/epoch_6.pth')
+    write_cache(monkeypatch, tmp_path / 'tokens', CONFIGS / encoder_config, checkpoint)
+    TRANSFORMS.build(shipped_loader(reader))
+    torch.save(dict(state_dict={'decoder.w': torch.arange(3.) + 1}), checkpoint)
+    with pytest.raises(StaleTokenCacheError, match='is stale.*\n  weights: of .*epoch_6.pth there, of .*epoch_6.pth'):
+        TRANSFORMS.build(shipped_loader(reader))
+
+
+def test_the_recipe_that_goes_on_with_a_projector_wants_its_encoder(tmp_path, monkeypatch):
+    """Not merely a cache that is current."""
+    monkeypatch.chdir(tmp_path)
+    config = CONFIGS / 'scene-language_r50_q64_stage1_8xb2-6e_nus-qa-336.py'
+    write_cache(monkeypatch, tmp_path / 'tokens', config,
+                Path('work_dirs/scene-language_r50_stage1_8xb2-6e_nus-qa-336/epoch_6.pth'))
+    with pytest.raises(StaleTokenCacheError, match='is stale.*\n  model.scene_queries.num_queries: 64 there, 512 here'):
+        TRANSFORMS.build(shipped_loader('scene-language_r50_lora-tokens_8xb2-6e_nus-qa'))
 
 
 def test_a_frame_that_is_not_in_the_cache(encoder, cache):

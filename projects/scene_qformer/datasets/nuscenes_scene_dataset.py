@@ -7,6 +7,7 @@ from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.registry import DATASETS
 
 from .info_file import check_cameras, check_version, load_info_file
+from .transforms.cached_tokens import LoadSceneTokens
 
 # The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
 NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')
@@ -18,7 +19,8 @@ class NuScenesSceneDataset(NuScenesDataset):
 
     It reads the info files that mmdet3d 1.x and ``tools/create_data.py`` write, from any ``data_root``. Boxes are
     ``LiDARInstance3DBoxes`` with velocity (9 numbers); boxes of other classes than the configured ones are left out.
-    ``metainfo['version']``, which ``NuScenesMetric`` needs, is read from the info file.
+    ``metainfo['version']``, which ``NuScenesMetric`` needs, is read from the info file. With cached scene tokens in the
+    pipeline, ``metainfo['scene_tokens']`` says which encoder made them; mmengine writes it into checkpoints.
 
     Args:
         data_root: The nuScenes root, the folder with ``samples``.
@@ -35,7 +37,7 @@ class NuScenesSceneDataset(NuScenesDataset):
     Raises:
         FileNotFoundError: If there is no data root or no info file.
         ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or
-            lacks a camera.
+            lacks a camera; or if the pipeline reads cached tokens of other frames.
     """
 
     METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
@@ -65,6 +67,10 @@ class NuScenesSceneDataset(NuScenesDataset):
             use_valid_flag=use_valid_flag,
             filter_empty_gt=filter_empty_gt,
             **kwargs)
+        for step in self.pipeline.transforms:
+            if isinstance(step, LoadSceneTokens):
+                step.check_frames(self.ann_file)
+                self._metainfo['scene_tokens'] = step.source
 
     def load_data_list(self) -> list[dict]:
         """Read and check the info file; see :class:`mmengine.dataset.BaseDataset`."""

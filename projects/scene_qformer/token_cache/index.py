@@ -4,7 +4,8 @@
     space       'queries' or 'tokens'
     dtype       'float32', 'float16' or 'bfloat16'
     shape       [Q, C or D] of one sample; null before the first
-    config      path; settings: what of it matters to the tokens; sha256 of the settings
+    config      path; settings: what of it matters to the tokens; sha256 of the settings; file_settings_sha256: of those
+                that the file of that path has, before options changed them; not in older caches
     checkpoint  path; sha256 of the file; weights_sha256 of the weights in it that matter
     data        split -> info_file, its sha256, frames: how many it lists
     shards      file name -> sha256 of the file, frames: how many it holds

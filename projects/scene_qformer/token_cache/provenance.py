@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..dataset_config import innermost_dataset, is_transform
 from ..engine.safe_checkpoint import load_from_safe_file
 
 # What is cached, and the parts that come after it.
@@ -39,6 +40,7 @@ class Provenance:
     checkpoint: str  # path, for people
     checkpoint_sha256: str  # of the file
     weights_sha256: str  # of those weights in it that matter
+    file_settings_sha256: str = ''  # of what matters in the file of that path, which options may have changed
 
     @classmethod
     def of(cls, cfg: Config, checkpoint: str | Path, space: str, dtype: str) -> Provenance:
@@ -52,27 +54,30 @@ class Provenance:
         if not isinstance(getattr(torch, dtype, None), torch.dtype):
             raise ValueError(f'Expected dtype float32, float16 or bfloat16, got {dtype!r}.')
         weights = weights_sha256(checkpoint, space)
+        plain = token_settings(Config.fromfile(cfg.filename), space) if cfg.filename else None
         return cls(space, dtype, str(cfg.filename or 'no file'), token_settings(cfg, space), str(checkpoint),
-                   file_sha256(checkpoint), weights)
+                   file_sha256(checkpoint), weights, settings_sha256(plain) if plain else '')
 
     @classmethod
     def from_index(cls, index: Mapping) -> Provenance:
         """As an index holds it."""
         return cls(index['space'], index['dtype'], index['config']['path'], index['config']['settings'],
-                   index['checkpoint']['path'], index['checkpoint']['sha256'], index['checkpoint']['weights_sha256'])
+                   index['checkpoint']['path'], index['checkpoint']['sha256'], index['checkpoint']['weights_sha256'],
+                   index['config'].get('file_settings_sha256', ''))
 
     def to_index(self) -> dict:
         """What :meth:`from_index` reads."""
         return dict(
             space=self.space,
             dtype=self.dtype,
-            config=dict(path=self.config, sha256=_digest(self.settings), settings=self.settings),
+            config=dict(path=self.config, sha256=settings_sha256(self.settings), settings=self.settings,
+                        file_settings_sha256=self.file_settings_sha256),
             checkpoint=dict(path=self.checkpoint, sha256=self.checkpoint_sha256, weights_sha256=self.weights_sha256))
 
     @property
     def fingerprint(self) -> str:
         """Equal for caches whose shards may stand side by side."""
-        return _digest([self.space, self.dtype, self.settings, self.weights_sha256])
+        return settings_sha256([self.space, self.dtype, self.settings, self.weights_sha256])
 
     def differences(self, other: Provenance) -> list[str]:
         """In what the tokens of another cache or model differ from these, a line each; paths do not count."""
@@ -86,12 +91,15 @@ class Provenance:
 
 
 def plain_test_dataset(cfg: Config) -> dict:
-    """The config of the test set, in which a loader keeps no images: each is used once."""
-    dataset = copy.deepcopy(cfg.test_dataloader.dataset)
-    while 'pipeline' not in dataset and 'dataset' in dataset:  # a wrapper, such as mmengine's RepeatDataset
-        dataset = dataset['dataset']
-    dataset['pipeline'] = [{key: value for key, value in transform.items() if key != 'cache'
-                            or transform['type'] != 'LoadSurroundImages'} for transform in dataset['pipeline']]
+    """The config of the test set, in which a loader keeps no images: each is used once.
+
+    Raises:
+        ValueError: If the test set is several, as in a ``ConcatDataset``.
+    """
+    dataset = copy.deepcopy(innermost_dataset(cfg.test_dataloader.dataset))
+    for transform in dataset['pipeline']:
+        if is_transform(transform, 'LoadSurroundImages'):
+            transform.pop('cache', None)
     return dataset
 
 
@@ -139,18 +147,31 @@ def weights_sha256(checkpoint: str | Path, space: str) -> str:
         ValueError: If the file is none, or holds no such weights.
     """
     content = load_from_safe_file(str(checkpoint), map_location='cpu')
-    weights = content.get('state_dict', content)
+    return weights_sha256_of(content.get('state_dict', content), space, str(checkpoint))
+
+
+def weights_sha256_of(weights: Mapping[str, Any], space: str, source: str = 'The checkpoint') -> str:
+    """As :func:`weights_sha256`, of weights by name; ``source`` is what an error calls them.
+
+    Raises:
+        ValueError: If there are none that tokens depend on.
+    """
     without = tuple(f'{part}.' for part in (*_NO_INFLUENCE, *_check_space(space)))
-    digest, count = hashlib.sha256(), 0
-    for name in sorted(weights):
-        tensor = weights[name]
-        if isinstance(tensor, torch.Tensor) and not name.startswith(without):
-            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)};'.encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
-            count += 1
-    if not count:
-        raise ValueError(f'{checkpoint} holds no weights that scene tokens come from; expected those of backbone, '
+    counting = {name: value for name, value in weights.items()
+                if isinstance(value, torch.Tensor) and not name.startswith(without)}
+    if not counting:
+        raise ValueError(f'{source} holds no weights that scene tokens come from; expected those of backbone, '
                          f'scene_queries and decoder, got {", ".join(sorted(weights)[:3]) or "nothing"}.')
+    return tensors_sha256(counting)
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Digest of names, types, shapes and values of tensors on the CPU, in whatever order they come."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)};'.encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
@@ -177,5 +198,6 @@ def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, Any]]:
         yield name, value
 
 
-def _digest(value: Any) -> str:
+def settings_sha256(value: Any) -> str:
+    """Digest of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .provenance import (
     StaleTokenCacheError,
     file_sha256,
     settings_differences,
+    settings_sha256,
     shown,
     token_settings,
     weights_sha256,
@@ -89,32 +91,59 @@ class TokenCache(Mapping[str, Tensor]):
             self._check(name)
 
     def check_current(self, config: Config | str | Path | None = None, checkpoint: str | Path | None = None) -> None:
-        """Check that the tokens are those that this config and this checkpoint give.
+        """Check that the tokens are those that this config, this checkpoint and the info files give.
 
-        Of both only what the tokens depend on counts (see ``provenance.py``): a checkpoint of a later stage whose
-        encoder was frozen is as good as the one that the cache was made from.
+        What is not stated is taken from the paths that the index names, where these files still exist: so a detector
+        that was trained anew, an edited config and a rewritten info file are noticed unasked.
+
+        Of config and checkpoint only what the tokens depend on counts (see ``provenance.py``): a checkpoint of a later
+        stage whose encoder was frozen is as good as the one that the cache was made from.
 
         Args:
-            config: The encoder's; not checked if None.
-            checkpoint: The encoder's weights; not checked if None.
+            config: The encoder's.
+            checkpoint: The encoder's weights.
 
         Raises:
+            FileNotFoundError: If a file that is stated does not exist.
             StaleTokenCacheError: If they would give others; says what differs.
         """
         made, differences = self.provenance, []
         if config is not None:
             cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
             differences += settings_differences(made.settings, token_settings(cfg, self.space))
-        if checkpoint is not None and file_sha256(checkpoint) != made.checkpoint_sha256:
+        elif made.file_settings_sha256 and Path(made.config).is_file():
+            settings = token_settings(Config.fromfile(made.config), self.space)
+            if settings_sha256(settings) != made.file_settings_sha256:  # else its options were given beside it
+                differences += settings_differences(made.settings, settings)
+        if checkpoint is None and Path(made.checkpoint).is_file():
+            checkpoint = made.checkpoint
+        if checkpoint is not None and _sha256_of_whole(checkpoint) != made.checkpoint_sha256:
             weights = weights_sha256(checkpoint, self.space)
             if weights != made.weights_sha256:
                 differences.append(f'weights: of {made.checkpoint} there, of {checkpoint} here '
                                    f'(sha256 {made.weights_sha256[:12]}... and {weights[:12]}...)')
+        for split, data in self._index['data'].items():
+            if Path(data['info_file']).is_file() and _sha256_of_whole(data['info_file']) != data['sha256']:
+                differences.append(f'frames of {split}: {data["info_file"]} has changed since')
         if differences:
             raise StaleTokenCacheError(f'The token cache {self.folder} is stale: it was made from something else than '
                                        f'what is stated here:{shown(differences)}\nExtract the tokens anew with '
                                        'tools/extract_tokens.py, or state the config and checkpoint that it was made '
                                        f'from: {made.config}, {made.checkpoint}.')
+
+    def check_frames(self, info_file: str | Path) -> None:
+        """Check that the cache is of the frames that an info file lists; one that is not on this disk is not checked.
+
+        Raises:
+            StaleTokenCacheError: If it is of those of other info files, by their contents.
+        """
+        data = self._index['data']
+        if Path(info_file).is_file() and _sha256_of_whole(info_file) not in {each['sha256'] for each in data.values()}:
+            made = ', '.join(f'{split}: {each["info_file"]}' for split, each in data.items()) or 'no frames'
+            raise StaleTokenCacheError(f'The token cache {self.folder} is not of the frames in {info_file}, but of '
+                                       f'{made}. If that file has changed, extract the tokens anew with '
+                                       'tools/extract_tokens.py --overwrite; if its split is missing, with --split '
+                                       'both.')
 
     def _open(self, name: str) -> Any:
         from safetensors import safe_open  # the package works without it
@@ -139,3 +168,14 @@ class TokenCache(Mapping[str, Tensor]):
 
     def __getstate__(self) -> dict:
         return dict(self.__dict__, _files={})  # open files do not travel to other processes
+
+
+def _sha256_of_whole(path: str | Path) -> str:
+    """As :func:`file_sha256`, of files so large that one process should read them once, not for each data set."""
+    state = Path(path).stat()
+    return _sha256_by_state(str(path), state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _sha256_by_state(path: str, *state: int) -> str:
+    return file_sha256(path)

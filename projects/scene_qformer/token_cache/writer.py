@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from .index import FILE_NAME, FORMAT, read_index, write_index
-from .provenance import Provenance, StaleTokenCacheError, file_sha256, shown
+from .provenance import Provenance, StaleTokenCacheError, file_sha256, shown, tensors_sha256
 
 _SUFFIX, _PARTIAL = '.safetensors', '.partial'
 _WAY_OUT = 'Name another folder, remove this one, or give --overwrite to replace what it holds.'
@@ -35,11 +35,11 @@ class TokenCacheWriter:
         folder: The cache; made if it is not there.
         provenance: What the tokens are made from.
         shard_size: Samples in a shard.
-        overwrite: Where the folder holds a cache of something else, remove that one's files.
+        overwrite: Where the folder holds a cache of something else, or shards of one, remove these.
 
     Raises:
         StaleTokenCacheError: If the folder holds a cache of something else, unless ``overwrite``; says what differs.
-        ValueError: If there are shards of no cache.
+        ValueError: If there are shards of no cache, or, unless ``overwrite``, damaged ones that no index names.
         RuntimeError: If another process writes there.
     """
 
@@ -132,7 +132,8 @@ class TokenCacheWriter:
         names = (f'{self._split}-{number:05d}{_SUFFIX}' for number in itertools.count())
         path = self.folder / next(name for name in names if name not in self._index['shards'])
         aside = path.with_name(f'.{path.name}{_PARTIAL}')
-        content = save(self._pending, metadata=dict(fingerprint=self.provenance.fingerprint, split=self._split))
+        content = save(self._pending, metadata=dict(
+            fingerprint=self.provenance.fingerprint, split=self._split, values_sha256=tensors_sha256(self._pending)))
         with open(aside, 'wb') as file:
             file.write(content)
             file.flush()
@@ -163,20 +164,20 @@ class TokenCacheWriter:
         write_index(self.folder, self._index)
 
     def _adopt(self, path: Path) -> None:
-        """Take in a shard that was written, but not yet named by the index, when its writer was killed."""
-        from safetensors import SafetensorError, safe_open
-        try:
-            with safe_open(path, 'pt') as file:
-                own = (file.metadata() or {}).get('fingerprint') == self.provenance.fingerprint
-                names = list(file.keys())
-                shape = list(file.get_slice(names[0]).get_shape())
-        except (SafetensorError, IndexError):
-            own = False
-        if not own:
+        """Take in a shard that was written, but not yet named by the index, when its writer was killed.
+
+        No index vouches for its content, so the digest inside must.
+        """
+        metadata, tensors = _read_shard(path)
+        if metadata.get('fingerprint') == self.provenance.fingerprint and tensors and metadata.get(
+                'values_sha256') == tensors_sha256(tensors):
+            self._index['shape'] = self._index['shape'] or list(next(iter(tensors.values())).shape)
+            self._take_in(path.name, file_sha256(path), list(tensors))
+        elif self.overwrite and metadata.keys() >= {'fingerprint', 'split'}:  # a shard of ours, of whatever cache
+            path.unlink()
+        else:
             raise ValueError(f'{path} is no shard of this cache: it was made from something else, or is damaged. '
-                             'Remove it, or name another folder.')
-        self._index['shape'] = self._index['shape'] or shape
-        self._take_in(path.name, file_sha256(path), names)
+                             'Remove it, or name another folder. (--overwrite removes shards of other caches.)')
 
     def _take_in(self, name: str, sha256: str, sample_tokens: list[str]) -> None:
         self._index['shards'][name] = dict(sha256=sha256, frames=len(sample_tokens))
@@ -196,3 +197,13 @@ class TokenCacheWriter:
             if name.startswith(prefix):
                 (self.folder / name).unlink(missing_ok=True)
         self._forget_lost_shards()
+
+
+def _read_shard(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file; empty ones if it is none."""
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(path, 'pt') as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+    except SafetensorError:
+        return {}, {}

@@ -25,13 +25,15 @@ class LoadSceneTokens(BaseTransform):
         cache: Folder of the cache.
         space: What the model expects: ``queries``, the decoder's output, to go through a projector that can still be
             trained; or ``tokens``, which went through it.
-        config: The encoder's config; if given, the cache must hold what it gives.
+        config: The encoder's config: the cache must hold what it gives. By default the one that the cache was made
+            from, if that file still exists: then the cache must be as new as the file.
         checkpoint: The encoder's weights; likewise.
         verify: Compare each shard's sha256 with the index when it is first read.
 
     Raises:
         FileNotFoundError: If there is no cache.
-        StaleTokenCacheError: If the cache was made from another config or other weights than those given.
+        StaleTokenCacheError: If the cache was made from another config, other weights or other info files than there
+            are now; see :meth:`scene_qformer.token_cache.TokenCache.check_current`.
         ValueError: If the cache is damaged or holds another space.
     """
 
@@ -49,6 +51,19 @@ class LoadSceneTokens(BaseTransform):
             raise ValueError(f'The token cache {cache} holds {self.cache.space} {self.cache.shape}, but {space!r} of '
                              f'{", ".join(SPACES)} are wanted. For those of the cache, {advice}.')
         self.cache.check_current(config, checkpoint)
+
+    def check_frames(self, info_file: str | Path) -> None:
+        """A data set's info file must be one of those that the cache was made from.
+
+        Raises:
+            StaleTokenCacheError: If it is none.
+        """
+        self.cache.check_frames(info_file)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What tells an encoder whether these tokens are its own: ``space`` and ``weights_sha256``."""
+        return dict(space=self.cache.space, weights_sha256=self.cache.provenance.weights_sha256)
 
     def transform(self, results: dict) -> dict:
         """Add ``scene_queries``.
