@@ -2,18 +2,20 @@
 
     python tools/join_checkpoints.py work_dirs/encoder/epoch_24.pth work_dirs/reader/epoch_6.pth --out whole.pth
 
-Projector and language model are the reader's, all other parts the encoder's.
+Language model and projector, where it has one, are the reader's, all other parts the encoder's.
 """
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from scene_qformer.engine import load_from_safe_file
+from scene_qformer.token_cache.provenance import weights_sha256_of
 
-READ_BEHIND = ('projector.', 'language_model.')
+READ_BEHIND = PROJECTOR, LANGUAGE_MODEL = 'projector.', 'language_model.'
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,25 +29,45 @@ def parse_args() -> argparse.Namespace:
 def join(encoder: dict, reader: dict) -> dict:
     """The checkpoint of the whole model.
 
+    A reader without projector read tokens from behind the encoder's, which is then kept.
+
     Raises:
-        ValueError: If the second one is no reader's, or the first one no encoder's.
+        ValueError: If the second one is no reader's, or the first one no encoder's, or not that of the reader's tokens.
     """
     weights, read = encoder.get('state_dict', encoder), reader.get('state_dict', reader)
     strange = [name for name in read if not name.startswith(READ_BEHIND)]
     if strange:
         raise ValueError('Expected the second checkpoint to be of a TokenReader, with weights of '
                          f'{" and ".join(READ_BEHIND)} alone; it also has {strange[0]}.')
-    kept = {name: value for name, value in weights.items() if not name.startswith(READ_BEHIND)}
-    if not kept:
+    if all(name.startswith(READ_BEHIND) for name in weights):
         raise ValueError(f'Expected the first checkpoint to be of a model that reads images; it has weights of '
                          f'{" and ".join(READ_BEHIND)} alone.')
+    check_same_encoder(weights, reader.get('meta', {}).get('dataset_meta') or {})
+    replaced = READ_BEHIND if any(name.startswith(PROJECTOR) for name in read) else LANGUAGE_MODEL
+    kept = {name: value for name, value in weights.items() if not name.startswith(replaced)}
     meta = {key: value for key, value in encoder.get('meta', {}).items() if key == 'dataset_meta'}
     return dict(state_dict={**kept, **read}, meta=meta)
 
 
+def check_same_encoder(weights: dict, dataset_meta: dict) -> None:
+    """The reader's checkpoint says which encoder its tokens came from, unless it is an older one.
+
+    Raises:
+        ValueError: If from another one.
+    """
+    source = dataset_meta.get('scene_tokens')
+    if source and source['weights_sha256'] != weights_sha256_of(weights, source['space']):
+        raise ValueError('The first checkpoint is not of the encoder whose cached tokens the TokenReader was trained '
+                         'on: its weights differ. Give the checkpoint that the cache was extracted with; index.json '
+                         'in the folder of the cache names it.')
+
+
 def main() -> None:
     args = parse_args()
-    joined = join(*(load_from_safe_file(path, map_location='cpu') for path in (args.encoder, args.reader)))
+    try:
+        joined = join(*(load_from_safe_file(path, map_location='cpu') for path in (args.encoder, args.reader)))
+    except (FileNotFoundError, LookupError, ModuleNotFoundError, ValueError) as error:
+        sys.exit(f'join_checkpoints.py: {error}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(joined, args.out)
     print(f'written: {args.out}')
