@@ -12,7 +12,9 @@ def refuse_other_shapes(module: nn.Module, state_dict: dict, prefix: str, *args)
     Raises:
         ValueError: Names the tensors and both shapes.
     """
-    own = {prefix + name: tensor for name, tensor in module.state_dict().items()}
+    # a language model's frozen weights are in no checkpoint of its own, but may be in another's
+    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **module.state_dict()}
+    own = {prefix + name: tensor for name, tensor in tensors.items()}
     if not prefix and not own.keys() & state_dict.keys():
         raise ValueError('The checkpoint holds no weight of this model: none of its '
                          f'{len(state_dict)} names occurs in {type(module).__name__} (first: '

@@ -1,4 +1,6 @@
 """What a checkpoint of the whole detector holds of its language model, and what it needs."""
+import copy
+
 import pytest
 import torch
 from mmengine.model import BaseModule
@@ -6,7 +8,9 @@ from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from small_llm import BATCH, FAMILIES, SIZES
 from torch import nn
 
+from scene_qformer.models.checkpoint_shapes import refuse_other_shapes
 from scene_qformer.models.language import SceneLanguageModel
+from scene_qformer.models.language.saved_weights import FINGERPRINT
 
 LORA = dict(r=3, lora_alpha=6)
 
@@ -18,6 +22,7 @@ class Detector(nn.Module):
         super().__init__()
         self.projector = nn.Linear(3, 24)
         self.language_model = SceneLanguageModel(*args, **kwargs)
+        self.register_load_state_dict_pre_hook(refuse_other_shapes)
 
 
 def perturb(model):
@@ -55,14 +60,15 @@ def test_what_is_saved(llm_folders, tokenizer_folder):
 
     def saved(*args, **kwargs):
         names = set(Detector(*args, **kwargs).state_dict())
-        assert {'projector.weight', 'projector.bias'} < names or names == {'projector.weight', 'projector.bias'}
-        return {name for name in names if name.startswith('language_model.')}
+        assert {'projector.weight', 'projector.bias'} < names
+        return {name.removeprefix('language_model.') for name in names if name.startswith('language_model.')}
 
     every = saved(SIZES['llama'], tokenizer_folder)
     assert len(every) > 20
-    assert saved(folder) == set()
+    assert saved(folder) == {FINGERPRINT}
     assert saved(folder, trainable=True) == every
-    adapters = saved(folder, lora=LORA)
+    assert FINGERPRINT not in every
+    adapters = saved(folder, lora=LORA) - {FINGERPRINT}
     assert adapters and all('.lora_' in name for name in adapters)
     assert len(saved(SIZES['llama'], tokenizer_folder, lora=LORA)) == len(every) + len(adapters)
 
@@ -99,6 +105,53 @@ def test_trained_weights_load_into_a_frozen_model(llm_folders):
     trained, frozen = perturb(Detector(llm_folders['llama'], trainable=True)), Detector(llm_folders['llama'])
     frozen.load_state_dict(trained.state_dict())
     assert answers(trained) == answers(frozen)
+
+
+@pytest.mark.parametrize('kwargs', [dict(), dict(lora=LORA)], ids=['frozen', 'lora'])
+def test_weights_that_a_checkpoint_brought_are_saved_again(kwargs, llm_folders):
+    trained = perturb(Detector(llm_folders['llama'], trainable=True))
+    brought, untouched, last = (Detector(llm_folders['llama'], **kwargs) for _ in range(3))
+    twin = copy.deepcopy(brought)
+    brought.load_state_dict(trained.state_dict(), strict=not kwargs)
+    last.load_state_dict(brought.state_dict())
+    assert answers(last) == answers(brought) == answers(trained) != answers(twin)
+    for other in (twin, untouched):  # each model by itself
+        assert not any('embed_tokens' in name for name in other.state_dict())
+
+
+class TestAnotherLanguageModel:
+
+    @pytest.fixture
+    def other_folder(self, tmp_path, tokenizer_folder):
+        def save(**sizes):
+            torch.manual_seed(7)
+            other = SceneLanguageModel(SIZES['llama'] | sizes, tokenizer_folder)
+            other.llm.save_pretrained(tmp_path)
+            other.tokenizer.save_pretrained(tmp_path)
+            return str(tmp_path)
+        return save
+
+    @pytest.mark.parametrize('kwargs', [dict(), dict(lora=LORA), dict(trainable=True)])
+    def test_of_the_same_shapes(self, kwargs, llm_folders, other_folder):
+        model = Detector(other_folder(), **kwargs)
+        with pytest.raises(ValueError, match='trained with another language model, whose weights it does not hold'):
+            load_state_dict(model, Detector(llm_folders['llama']).state_dict())
+
+    def test_that_a_checkpoint_brings_whole(self, llm_folders, other_folder):
+        source, model = Detector(llm_folders['llama'], trainable=True), Detector(other_folder())
+        model.load_state_dict(source.state_dict())
+        assert answers(model) == answers(source)
+
+    def test_the_same_in_another_dtype(self, llm_folders):
+        source, model = Detector(llm_folders['llama']), Detector(llm_folders['llama'], dtype='bfloat16')
+        model.load_state_dict(source.state_dict())
+        assert torch.equal(model.projector.weight, source.projector.weight)
+
+    def test_of_other_shapes(self, llm_folders, other_folder):
+        """In its frozen weights, which no checkpoint of its own holds; mmengine would log it and go on."""
+        model = Detector(other_folder(intermediate_size=37))
+        with pytest.raises(ValueError, match=r'gate_proj.weight: checkpoint \(31, 24\), model \(37, 24\)'):
+            load_state_dict(model, Detector(llm_folders['llama'], trainable=True).state_dict())
 
 
 def test_init_weights_leaves_loaded_weights_alone(llm_folders):

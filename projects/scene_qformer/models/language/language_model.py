@@ -15,7 +15,7 @@ from .generation import generate_after_embeds
 from .llm_loading import check_vocabulary_fits, create_causal_lm, load_causal_lm, load_tokenizer
 from .llm_tuning import recompute_activations, set_trainable, set_training_mode
 from .logits import logits_at
-from .saved_weights import accept_names_without_adapters, leave_out_of_checkpoints
+from .saved_weights import accept_names_without_adapters, fingerprint, leave_out_of_checkpoints
 from .shared_scene import check_sharing_is_exact, separate_segments, share_prefix, splice_segments
 from .splice import IGNORE_INDEX, SplicedText, splice_scene_tokens
 from .text_rows import TextRow, check_batch, prompt_rows, stack_rows, training_rows
@@ -31,7 +31,8 @@ class SceneLanguageModel(BaseModule):
                                                                         learned: ^^^^^^
 
     A frame's conversations are read one by one, each with the frame's scene tokens. Frozen weights that were loaded
-    from files are not part of checkpoints (see ``saved_weights.py``); adapters, trained weights and random ones are.
+    from files are not part of checkpoints, a fingerprint is (see ``saved_weights.py``); adapters, trained weights and
+    random ones are.
 
     Args:
         model: A local folder or a Hugging Face name; or, for random weights, ``dict(model_type='llama',
@@ -87,6 +88,7 @@ class SceneLanguageModel(BaseModule):
         self.tokenizer = load_tokenizer(tokenizer, download)
         if isinstance(model, str):
             llm = load_causal_lm(model, dtype, download)
+            files_mark = fingerprint(llm)
         else:
             llm = create_causal_lm(settings, self.tokenizer, dtype)
         check_vocabulary_fits(llm, self.tokenizer)
@@ -106,7 +108,7 @@ class SceneLanguageModel(BaseModule):
             accept_names_without_adapters(self, names)
         if isinstance(model, str):
             trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
-            leave_out_of_checkpoints(self, [name for name in names if name not in trained])
+            leave_out_of_checkpoints(self, [name for name in names if name not in trained], files_mark)
         self.train()
 
     def loss(self, scene_tokens: Tensor | None, batch_text: Sequence[Sequence[Mapping]]) -> dict[str, Tensor]:
