@@ -4,8 +4,10 @@ Pictures are drawn by ``tools/visualize_predictions.py`` (instead of ``--show`` 
 """
 from __future__ import annotations
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from scene_qformer.engine import TRAINING_PARTS, require_weights
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -16,7 +18,10 @@ def main() -> None:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     cfg.resume = False
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    require_weights(model, args.checkpoint, TRAINING_PARTS)  # those of random parts would be scores of nothing
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.model import BaseModel
 
-from .engine import load_from_safe_file
+from .engine import DETECTION_PARTS, NO_WEIGHTS, checkpoint_weights, require_weights
 
 _ANSWERING_PARTS = ('projector.', 'language_model.')
 
@@ -56,23 +56,22 @@ def require_language_model(cfg: Config) -> None:
 
 
 def check_answering_weights(model: BaseModel, checkpoint: str | Path) -> None:
-    """A checkpoint must hold just what projector and language model need of it: their trained weights.
+    """A checkpoint must hold all weights that answers come from, and of projector and language model nothing else.
 
-    On loading, mmengine only warns of what is missing, and random weights, or a language model without the adapters
-    that were trained, would answer.
+    On loading, mmengine only warns: a random encoder, or a language model without the adapters that were trained,
+    would answer.
 
     Raises:
         ValueError: If it holds less, or something else; names the first.
     """
-    saved = load_from_safe_file(str(checkpoint), map_location='cpu')
-    there = {name for name in saved.get('state_dict', saved) if name.startswith(_ANSWERING_PARTS)}
-    wanted = {name for name in model.state_dict() if name.startswith(_ANSWERING_PARTS)}
-    known = {name for name, _ in model.named_parameters(remove_duplicate=False)} | wanted
-    for names, verb in ((wanted - there, 'lacks'), (there - known, 'holds, unknown to this config,')):
-        if names:
-            raise ValueError(f'The checkpoint {checkpoint} {verb} {len(names)} weights of projector and language '
-                             f'model, such as {min(names)}. Give the config that it was trained with, with the same '
-                             'language model and adapters; it lies beside the checkpoint.')
+    weights = checkpoint_weights(checkpoint)
+    require_weights(model, checkpoint, DETECTION_PARTS, weights)
+    known = {name for name, _ in model.named_parameters(remove_duplicate=False)} | model.state_dict().keys()
+    if unknown := {name for name in weights if name.startswith(_ANSWERING_PARTS)
+                   and not name.endswith(NO_WEIGHTS)} - known:
+        raise ValueError(f'The checkpoint {checkpoint} holds, unknown to this config, {len(unknown)} weights of '
+                         f'projector and language model, such as {min(unknown)}. Give the config that it was trained '
+                         'with, with the same language model and adapters; it lies beside the checkpoint.')
 
 
 def check_index(dataset: BaseDataset, index: int) -> None:

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from .dataset_config import is_transform
 from .datasets import NUSCENES_CAMERAS
 from .datasets.single_frame import frame_results
 from .token_cache import plain_test_dataset
@@ -50,7 +51,7 @@ class SceneTokenizer:
         self.channel_order = channel_order
         self.model = load_encoder(cfg, checkpoint, device)
         first, *rest = dataset['pipeline']
-        self._takes_arrays = first['type'] == 'LoadSurroundImages'
+        self._takes_arrays = is_transform(first, 'LoadSurroundImages', subclasses=False)
         if self._takes_arrays:
             first = dict(first, type='TakeSurroundImages')
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from mmdet3d.registry import DATASETS
+from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
+from .dataset_config import innermost_dataset
+from .engine import DETECTION_PARTS, checkpoint_weights, require_weights
 from .inference import load_model
 from .token_cache import SPACES, plain_test_dataset
 
@@ -19,8 +21,8 @@ from .token_cache import SPACES, plain_test_dataset
 def load_encoder(cfg: Config, checkpoint: str | Path, device: str = 'cpu', space: str = 'tokens') -> BaseModel:
     """The part of a trained model that makes scene tokens, in evaluation mode.
 
-    A language model is left out where it can be, as it is large, and tokens do not depend on it; in the space
-    ``queries`` so is the projector.
+    The language model is left out, as it is large, and tokens do not depend on it: the width that the projector has
+    from it is read off the checkpoint. In the space ``queries`` the projector is left out too.
 
     Args:
         cfg: Config of a model that reads images, with ``test_dataloader``; left as it is.
@@ -29,21 +31,30 @@ def load_encoder(cfg: Config, checkpoint: str | Path, device: str = 'cpu', space
         space: ``queries`` or ``tokens``.
 
     Raises:
-        ValueError: If the config's model reads no images.
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If the config's model reads no images, or the checkpoint lacks weights of it.
     """
     cfg = copy.deepcopy(cfg)
-    cfg.test_dataloader.dataset = plain_test_dataset(cfg)
     model = cfg.model
+    if not hasattr(MODELS.get(model.type), 'decode_queries'):
+        raise ValueError(f'Expected the config of a model that reads images, such as SceneQFormer; the one of '
+                         f'{cfg.filename} is a {model.type}. Give the config that the encoder was trained with.')
+    cfg.test_dataloader.dataset = plain_test_dataset(cfg)
     for part in SPACES[space]:
         model.pop(part, None)
-    if 'out_channels' in (model.get('projector') or dict(out_channels='none')):  # else the language model knows it
-        model.pop('language_model', None)
+    weights = checkpoint_weights(checkpoint)
+    if model.pop('language_model', None) and model.get('projector'):
+        _set_width(model.projector, weights)
     encoder = load_model(cfg, str(checkpoint), device)
-    if not hasattr(encoder, 'decode_queries'):
-        raise ValueError(f'Expected the config of a model that reads images, such as SceneQFormer; the one of '
-                         f'{cfg.filename} is a {type(encoder).__name__}. Give the config that the encoder was trained '
-                         'with.')
+    require_weights(encoder, checkpoint, DETECTION_PARTS, weights)
     return encoder
+
+
+def _set_width(projector: dict, weights: Mapping[str, torch.Tensor]) -> None:
+    """Give a projector the width that it was trained with; one without weights has none of its own."""
+    outputs = [value.shape[0] for name, value in weights.items() if name.startswith('projector.') and value.dim() > 1]
+    if outputs:
+        projector.setdefault('out_channels', outputs[-1])
 
 
 def build_split(cfg: Config, split: str) -> BaseDataset:
@@ -52,12 +63,13 @@ def build_split(cfg: Config, split: str) -> BaseDataset:
     Args:
         cfg: With ``train_dataloader`` and ``test_dataloader``.
         split: ``train``, or ``val``: what ``tools/test.py`` tests on.
+
+    Raises:
+        ValueError: If a split is several data sets, as in a ``ConcatDataset``.
     """
     dataset = plain_test_dataset(cfg)
     if split == 'train':
-        train = cfg.train_dataloader.dataset
-        while 'pipeline' not in train and 'dataset' in train:
-            train = train.dataset
+        train = innermost_dataset(cfg.train_dataloader.dataset)
         dataset = dict(train, pipeline=dataset['pipeline'], test_mode=True)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
         return DATASETS.build(dataset)
@@ -68,7 +80,7 @@ def listing_file(dataset: BaseDataset) -> str:
     return dataset.ann_file or dataset.questions['path']
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: others train on these tokens
 def compute_tokens(model: BaseModel, batch: Mapping, space: str = 'tokens') -> torch.Tensor:
     """Scene tokens of some frames.
 

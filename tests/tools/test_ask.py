@@ -50,7 +50,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
                       answer=answer) for sample in samples[:2] for number, (question, answer) in enumerate(ASKED)]
     (folder / 'questions.json').write_text(json.dumps(dict(metainfo=dict(generation=1), questions=questions)))
     save_word_tokenizer([text for pair in ASKED for text in pair], folder / 'tokenizer')
-    language = dict(LANGUAGE, tokenizer=str(folder / 'tokenizer'))
+    language = dict(LANGUAGE, model=dict(LANGUAGE['model'], tokenizer=str(folder / 'tokenizer')))
     projector = dict(type='MLPProjector', in_channels=WIDTH, hidden_channels=17)
     dataset = dict(type='DrivingQuestionsDataset',
                    questions=dict(type='GeneratedQuestions', path=str(folder / 'questions.json')))
@@ -168,7 +168,7 @@ def test_a_model_without_language_model_is_refused(asked: Asked):
 def test_weights_that_were_not_trained_do_not_answer(run, asked: Asked, tmp_path: Path):
     weights = torch.load(asked.reader)['state_dict']
     name = next(name for name in weights if name.startswith('projector.'))
-    for change, message in ((lambda names: names.pop(name), rf'lacks 1 weights .* such as {name}\.'),
+    for change, message in ((lambda names: names.pop(name), rf'lacks 1 weights .* such as {name};'),
                             (lambda names: names.update({'language_model.llm.lora_A': torch.zeros(2)}),
                              r'holds, unknown to this config, 1 weights .* such as language_model\.llm\.lora_A')):
         changed = dict(weights)
@@ -176,3 +176,14 @@ def test_weights_that_were_not_trained_do_not_answer(run, asked: Asked, tmp_path
         torch.save(dict(state_dict=changed, meta={}), tmp_path / 'changed.pth')
         with pytest.raises(SystemExit, match=message):
             run('-q', 'Why?', checkpoint=tmp_path / 'changed.pth')
+
+
+def test_an_encoder_that_was_not_trained_does_not_answer(run, asked: Asked, tmp_path: Path):
+    """The likeliest slip: the reader's checkpoint with the config that reads images."""
+    with pytest.raises(SystemExit, match='reader.pth lacks .* weights of backbone, neck, .*decoder, '
+                                         'such as backbone.*it has language_model, projector.*join_checkpoints.py'):
+        run('-q', 'Why?', config=asked.images, checkpoint=asked.reader)
+    weights = torch.load(asked.whole)['state_dict']
+    torch.save(dict(state_dict={name: value for name, value in weights.items() if not name.startswith('bbox_head.')}),
+               tmp_path / 'no_head.pth')
+    assert 'A: ' in run('-q', 'Why?', config=asked.images, checkpoint=tmp_path / 'no_head.pth')

@@ -66,6 +66,15 @@ def test_checkpoint_of_another_shape(trained, data_root, tmp_path):
     assert 'checkpoint (12, 128), model (20, 128)' in done.stderr
 
 
+def test_checkpoint_without_a_part(trained, data_root, tmp_path):
+    weights = torch.load(trained / 'epoch_1.pth', weights_only=False)['state_dict']
+    kept = {name: value for name, value in weights.items() if not name.startswith(('decoder.', 'denoising.'))}
+    torch.save(dict(state_dict=kept), tmp_path / 'part.pth')
+    done = run('test.py', CONFIG, tmp_path / 'part.pth', '--work-dir', tmp_path, '--cfg-options', *SMALLER,
+               root=data_root, check=False)
+    assert done.returncode != 0 and 'weights of decoder, such as decoder.' in done.stderr
+
+
 class Bomb:
 
     def __init__(self, path):
