@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.inference import spread_indices
-from scene_qformer.token_cache import SPACES, Provenance, StaleTokenCacheError, TokenCacheWriter
+from scene_qformer.token_cache import SPACES, Provenance, TokenCacheWriter
 from scene_qformer.token_extraction import build_split, compute_tokens, listing_file, load_encoder
 
 
@@ -49,12 +49,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     MMLogger.get_instance('mmengine', log_level='WARNING')  # the cache is the result, not the log
-    cfg = load_config(args)
-    provenance = Provenance.of(cfg, args.checkpoint, args.space, args.dtype)
     try:
-        extract(args, cfg, provenance)
-    except StaleTokenCacheError as error:
-        sys.exit(str(error))
+        cfg = load_config(args)
+        extract(args, cfg, Provenance.of(cfg, args.checkpoint, args.space, args.dtype))
+    except (FileNotFoundError, LookupError, ModuleNotFoundError, ValueError) as error:
+        sys.exit(f'extract_tokens.py: {error}')
 
 
 def extract(args: argparse.Namespace, cfg: Config, provenance: Provenance) -> None:

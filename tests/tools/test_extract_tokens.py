@@ -148,5 +148,23 @@ class AnswersWithoutImages(BaseModel):
 def test_a_model_that_reads_no_images_is_refused(run, encoder: SmallEncoder, tmp_path: Path):
     config = tmp_path / 'reader.py'
     config.write_text(f"_base_ = '{encoder.config}'\nmodel = dict(_delete_=True, type='AnswersWithoutImages')\n")
-    with pytest.raises(ValueError, match='Expected the config of a model that reads images.*is a AnswersWithoutImages'):
+    with pytest.raises(SystemExit, match='Expected the config of a model that reads images.*is a AnswersWithoutImages'):
+        run(tmp_path / 'cache', config=config)
+
+
+def test_bad_input_is_a_sentence(run, encoder: SmallEncoder, tmp_path: Path):
+    with pytest.raises(SystemExit, match='extract_tokens.py: There is no checkpoint .*nowhere.pth'):
+        run(tmp_path / 'cache', checkpoint=tmp_path / 'nowhere.pth')
+    torch.save(dict(state_dict={'language_model.x': torch.zeros(3)}), tmp_path / 'llm.pth')
+    with pytest.raises(SystemExit, match='extract_tokens.py: .*llm.pth holds no weights that scene tokens come from'):
+        run(tmp_path / 'cache', checkpoint=tmp_path / 'llm.pth')
+    weights = torch.load(encoder.checkpoint)['state_dict']
+    torch.save({name: value for name, value in weights.items() if name.startswith('backbone.')}, tmp_path / 'part.pth')
+    with pytest.raises(SystemExit, match='extract_tokens.py: .*part.pth lacks .* weights of neck, .*decoder'):
+        run(tmp_path / 'cache', checkpoint=tmp_path / 'part.pth')
+    assert len(TokenCache(tmp_path / 'cache')) == 0
+    config = tmp_path / 'several.py'
+    config.write_text(f"_base_ = '{encoder.config}'\n"
+                      "test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[{}, {}]))\n")
+    with pytest.raises(SystemExit, match='extract_tokens.py: Expected .* one data set .*got ConcatDataset of 2'):
         run(tmp_path / 'cache', config=config)
