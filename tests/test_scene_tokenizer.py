@@ -170,6 +170,8 @@ def test_missing_calibration_is_named(tokenizer, info, files, arrays):
         tokenizer(None, arrays)
     with pytest.raises(TypeError, match=r'Expected cameras as \(nusc, sample_token\).*got NoneType'):
         tokenizer(files, None)
+    with pytest.raises(TypeError, match='got tuple of dict, dict. A batch is a list of them, not a tuple'):
+        tokenizer(None, (info, info))
 
 
 def test_wrong_shapes_are_named(tokenizer, info, files, arrays):
@@ -226,11 +228,34 @@ def test_wrong_models_and_settings_are_refused(encoder, files, arrays):
         SceneTokenizer(cfg, encoder.checkpoint)([cv2.imread(file) for file in files], arrays)
 
 
-def test_a_language_model_is_not_needed(encoder, info, expected):
+@pytest.mark.parametrize('without', [(), ('out_channels', )])  # whose width then is the language model's, as in recipes
+def test_a_language_model_is_not_needed(encoder, info, expected, without):
     cfg = encoder.cfg
     cfg.model.language_model = dict(type='ModelThatIsNotThere')
+    for key in without:
+        del cfg.model.projector[key]
     same(SceneTokenizer(cfg, encoder.checkpoint)(None, info), expected[1])
     assert cfg.model.language_model.type == 'ModelThatIsNotThere'  # the caller's config stays as it is
+    assert 'out_channels' not in cfg.model.projector or not without
+
+
+def test_tokens_can_be_trained_on(tokenizer, info):
+    tokens = tokenizer(None, info)
+    assert not tokens.is_inference() and not tokens.requires_grad
+    reader = torch.nn.Linear(LLM_WIDTH, 3)
+    reader(tokens).sum().backward()  # which keeps the tokens: forbidden for those of torch.inference_mode
+    torch.testing.assert_close(reader.weight.grad, tokens.sum(0).expand(3, -1))
+
+
+def test_a_checkpoint_without_the_encoder_is_refused(encoder, tmp_path):
+    """As of ImageCenterPretraining, which has a backbone but no decoder, and of a TokenReader."""
+    weights = torch.load(encoder.checkpoint)['state_dict']
+    for parts, message in ((('backbone.', 'neck.'), 'lacks .* weights of .*decoder.*such as .*it has backbone, neck'),
+                           (('projector.', ), 'lacks .* weights of backbone, .*it has projector.*join_checkpoints.py')):
+        torch.save(dict(state_dict={name: value for name, value in weights.items() if name.startswith(parts)}),
+                   tmp_path / 'part.pth')
+        with pytest.raises(ValueError, match=message):
+            SceneTokenizer(encoder.config, tmp_path / 'part.pth')
 
 
 def test_importing_the_package_stays_light():

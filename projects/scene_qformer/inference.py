@@ -1,4 +1,4 @@
-"""A trained model on frames of a dataset: predictions and scene tokens."""
+"""A trained model on frames of a dataset; their scene tokens are made by ``SceneTokenizer``."""
 from __future__ import annotations
 
 import warnings
@@ -59,21 +59,6 @@ def predict_frame(model: BaseModel, inputs: Mapping) -> Det3DDataSample:
         ``labels_3d``) on the CPU.
     """
     return model.test_step(pseudo_collate([inputs]))[0].cpu()
-
-
-@torch.inference_mode()
-def extract_scene_tokens(model: BaseModel, inputs: Mapping) -> torch.Tensor:
-    """Scene tokens of one frame.
-
-    Args:
-        model: A scene Q-Former.
-        inputs: ``dataset[index]`` of a dataset with its test pipeline.
-
-    Returns:
-        ``(Q, D)`` on the CPU.
-    """
-    batch = model.data_preprocessor(pseudo_collate([inputs]), training=False)
-    return model(**batch, mode='tensor')[0].cpu()
 
 
 def keep_confident(instances: InstanceData, threshold: float) -> InstanceData:

@@ -18,8 +18,9 @@ def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str,
         cameras: One of
 
             - ``(nusc, sample_token)``: the devkit's ``NuScenes`` and a sample of it;
-            - an info dict of mmdet3d, with ``images[name]``; or such ``images`` alone: a dict by camera name with
-              ``cam2img``, ``lidar2cam`` and, if known, ``img_path``, ``width`` and ``height``;
+            - an info dict of mmdet3d, with ``images[name]``, as ``dataset.get_data_info(index)`` gives it (in the
+              pickled file itself, infos name images without their folders); or such ``images`` alone: a dict by camera
+              name with ``cam2img``, ``lidar2cam`` and, if known, ``img_path``, ``width`` and ``height``;
             - arrays in the order of ``cam_names``: a dict with ``cam2img`` (N, 3, 3) or (N, 4, 4), ``lidar2cam``
               (N, 4, 4) and, if known, ``image_size``: the (width, height) of the images that ``cam2img`` is for.
         cam_names: The N cameras of the model.
@@ -34,7 +35,7 @@ def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str,
     """
     token = 'in_memory'
     by_name: Mapping
-    if isinstance(cameras, tuple) and len(cameras) == 2:
+    if isinstance(cameras, tuple) and len(cameras) == 2 and isinstance(cameras[1], str):
         token = cameras[1]
         by_name = _from_devkit(*cameras)
     elif isinstance(cameras, Mapping) and 'images' in cameras:
@@ -45,12 +46,37 @@ def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str,
         by_name = cameras
     else:
         raise TypeError('Expected cameras as (nusc, sample_token), as an info dict of mmdet3d, or as '
-                        f'dict(cam2img=(N, 3, 3), lidar2cam=(N, 4, 4)); got {type(cameras).__name__}.')
+                        f'dict(cam2img=(N, 3, 3), lidar2cam=(N, 4, 4)); got {_kind(cameras)}. A batch is a list of '
+                        'them, not a tuple.')
     missing = [name for name in cam_names if name not in by_name]
     if missing:
         raise ValueError(f'The calibration lacks {", ".join(missing)}: the model reads {", ".join(cam_names)}, and it '
                          f'has {", ".join(map(str, by_name)) or "no camera"}.')
     return str(token), {name: _check_camera(name, by_name[name]) for name in cam_names}
+
+
+def is_calibrated(matrices: Mapping[str, Mapping], token: str | None) -> bool:
+    """Whether there are matrices.
+
+    Args:
+        matrices: What may hold ``cam2img`` and ``lidar2cam``, by the name that an error gives it.
+        token: Of the sample, for the error.
+
+    Raises:
+        ValueError: If some are there and others are not.
+    """
+    missing = [(name, key) for name, holder in matrices.items() for key in _SHAPES if key not in holder]
+    if missing and len(missing) < len(_SHAPES) * len(matrices):
+        raise ValueError(f'{missing[0][0]} of sample {token} has no {missing[0][1]}, while other matrices of this '
+                         'sample are there. Expected cam2img and lidar2cam of all cameras, or, for frames without '
+                         'calibration, none of them.')
+    return not missing
+
+
+def _kind(cameras: Any) -> str:
+    """The type of something, with those of its entries if it is a tuple."""
+    kinds = f' of {", ".join(type(entry).__name__ for entry in cameras)}' if isinstance(cameras, tuple) else ''
+    return type(cameras).__name__ + kinds
 
 
 def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:

@@ -8,6 +8,7 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import edit_cam2img, invert, resize_matrix, to_homogeneous
+from ..calibration import is_calibrated
 
 _REDUCED_DECODING = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -69,7 +70,8 @@ class LoadSurroundImages(BaseTransform):
         results['img'] = images
         results['img_path'] = [camera['img_path'] for camera in results['images'].values()]
         results['cam_names'] = list(results['images'])
-        if _is_calibrated(results):
+        if is_calibrated({f'Camera {name}': camera for name, camera in results['images'].items()},
+                         results.get('token')):
             _add_matrices(results, [
                 resize_matrix(image.shape[1] / width, image.shape[0] / height)
                 for image, (height, width) in zip(images, ori_shapes)
@@ -114,16 +116,6 @@ class LoadSurroundImages(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, cache={self._cache is not None})'
-
-
-def _is_calibrated(results: dict) -> bool:
-    """Whether the cameras have matrices; raises where some of them are there and others are not."""
-    missing = [(name, key) for name, camera in results['images'].items() for key in ('cam2img', 'lidar2cam')
-               if key not in camera]
-    if missing and len(missing) < 2 * len(results['images']):
-        raise ValueError(f'Camera {missing[0][0]} of sample {results.get("token")} has no {missing[0][1]}, while other '
-                         'matrices of this sample are there. Expected cam2img and lidar2cam of all cameras, or none.')
-    return not missing
 
 
 def _add_matrices(results: dict, scales: list[np.ndarray]) -> None:

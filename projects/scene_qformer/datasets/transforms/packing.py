@@ -6,6 +6,7 @@ from mmdet3d.datasets.transforms import Pack3DDetInputs
 from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import compose_lidar2img, invert, to_homogeneous
+from ..calibration import is_calibrated
 
 
 @TRANSFORMS.register_module()
@@ -58,7 +59,7 @@ class PackSceneInputs(Pack3DDetInputs):
             if key in results:
                 results[key] = to_homogeneous(np.asarray(results[key], dtype=np.float64))
         results.setdefault('cam_names', list(results.get('images', ())))
-        if _is_calibrated(results):
+        if is_calibrated({'The stack': results}, results.get('token')):
             invert(results['cam2img'], f'cam2img of sample {results.get("token")} after the image transforms')
             results['lidar2img'] = compose_lidar2img(results['cam2img'], results['lidar2cam'])
         if 'token' in results:
@@ -71,14 +72,6 @@ class PackSceneInputs(Pack3DDetInputs):
             _check_text_is_true(results)
             packed['data_samples'].gt_text = results['gt_text']
         return packed
-
-
-def _is_calibrated(results: dict) -> bool:
-    missing = [key for key in ('cam2img', 'lidar2cam') if key not in results]
-    if len(missing) == 1:
-        raise ValueError(f'Sample {results.get("token")} has no {missing[0]}. Expected both cam2img and lidar2cam, or, '
-                         'for frames without calibration, none of them.')
-    return not missing
 
 
 def _check_text_is_true(results: dict) -> None:
