@@ -271,7 +271,7 @@ def test_the_baselines_are_what_they_are_named_for():
     pooled = Config.fromfile(named('scene-language_r50_patches-9x9_stage1_8xb2-6e_nus-qa-336')).model
     ours = Config.fromfile(STAGE1).model
     assert patches.scene_queries.positional_encoding == ours.positional_encoding
-    assert patches.projector == dict(type='MLPProjector', in_channels=256, hidden_channels=4096)
+    assert patches.projector == dict(type='MLPProjector', in_channels=256, hidden_channels=None)
     assert pooled.scene_queries.pop('grid') == (9, 9) and pooled == patches
     blip2 = Config.fromfile(named('scene-language_r50_blip2-q32_stage1_8xb2-6e_nus-qa-336')).model
     assert blip2.scene_queries == dict(type='SceneQueries', num_queries=32, embed_dims=768)

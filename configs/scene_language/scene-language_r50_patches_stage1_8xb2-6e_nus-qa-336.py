@@ -7,4 +7,4 @@ model = dict(
     scene_queries=dict(
         _delete_=True, type='PatchQueries', positional_encoding={{_base_.model.positional_encoding}}),
     decoder=dict(_delete_=True, type='NoDecoder'),
-    projector=dict(hidden_channels=4096))
+    projector=dict(hidden_channels=None))  # as wide as the language model

@@ -12,13 +12,14 @@ class MLPProjector(BaseModule):
 
     Args:
         in_channels: Channels C of the scene queries.
-        hidden_channels: Channels between the two layers.
+        hidden_channels: Channels between the two layers; None for as many as ``out_channels``, as in LLaVA.
         out_channels: Width D of the language model.
     """
 
-    def __init__(self, in_channels: int = 256, hidden_channels: int = 512, out_channels: int = 4096) -> None:
+    def __init__(self, in_channels: int = 256, hidden_channels: int | None = 512, out_channels: int = 4096) -> None:
         super().__init__()
         self.out_channels = out_channels
+        hidden_channels = hidden_channels or out_channels
         self.layers = nn.Sequential(
             nn.Linear(in_channels, hidden_channels), nn.GELU(), nn.Linear(hidden_channels, out_channels))
 
