@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,10 @@ def test_generation_options_of_config_and_call(tokenizer_folder):
     assert short != model.generate(tokens, BATCH, max_new_tokens=9)  # the call precedes the config
     with pytest.raises(ValueError, match='num_return_sequences=2: one answer is returned for each question'):
         model.generate(tokens, BATCH, num_return_sequences=2, do_sample=True)
+    with pytest.raises(ValueError, match='takes no max_length: it would count the scene tokens.*max_new_tokens'):
+        model.generate(tokens, BATCH, max_length=20)
+    unbounded = dict(max_new_tokens=None, max_length=None)
+    assert model.generate(tokens, BATCH, **unbounded) == model.generate(tokens, BATCH, max_new_tokens=64)
     with pytest.raises(ValueError, match='max_new_token'):
         model.generate(tokens, BATCH, max_new_token=2)
 
@@ -262,6 +267,14 @@ class TestErrors:
     ])
     def test_nothing_there(self, name, message):
         with pytest.raises(FileNotFoundError, match=message):
+            SceneLanguageModel(name)
+
+    @pytest.mark.parametrize('name', ['checkpoints/no-such-model', 'here/no-such-model'])
+    def test_a_path_is_no_name_to_download(self, name, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / 'here').mkdir()
+        with pytest.raises(FileNotFoundError, match=f'There is no folder {name}.*hf download <owner>/<name> '
+                                                    f'--local-dir {name}'):
             SceneLanguageModel(name)
 
     def test_folder_of_something_else(self, tmp_path):
@@ -331,6 +344,15 @@ def test_from_a_config(tokenizer_folder):
     assert adapted == {'down_proj', 'q_proj'} and not hasattr(model.llm.config, 'tokenizer')
     assert settings.tokenizer == tokenizer_folder  # the config stays as it is
     assert len(model.eval().generate(scene(), BATCH)) == 2
+
+
+def test_adapters_on_layers_that_are_stored_transposed(tokenizer_folder):
+    """Conv1D is not GPT-2's alone; peft would only warn, and set it right."""
+    gpt = dict(model_type='openai-gpt', n_embd=24, n_layer=1, n_head=3, n_positions=97)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*fan_in_fan_out.*')
+        model = SceneLanguageModel(gpt, tokenizer_folder, lora=dict(r=2, target_modules=['c_attn']))
+    assert model.llm.peft_config['default'].fan_in_fan_out
 
 
 def test_the_argument_precedes_the_tokenizer_of_the_model(llm_folders, tokenizer_folder, tmp_path):

@@ -28,15 +28,19 @@ def generate_after_embeds(llm: nn.Module,
         prompt: B prompts, left padded. Position ids are counted by transformers from the mask, which gives the same.
         end_token_id: Ends an answer, as the model's own end tokens do.
         room: How many new tokens the model has places for.
-        options: Of transformers' ``generate``, beside ``DEFAULTS``.
+        options: Of transformers' ``generate``, beside ``DEFAULTS``; ``max_new_tokens=None`` is the default.
 
     Returns:
         ``(B, n)`` new ids without the prompt, n the longest answer's length.
 
     Raises:
-        ValueError: If an option would give more than one answer a prompt.
+        ValueError: If an option would give more than one answer a prompt, or bounds prompt and answer together.
     """
-    settings: dict[str, Any] = DEFAULTS | dict(options or {})
+    settings: dict[str, Any] = DEFAULTS | {name: value for name, value in (options or {}).items()
+                                           if (name, value) != ('max_new_tokens', None)}
+    if settings.pop('max_length', None) is not None:
+        raise ValueError('generate takes no max_length: it would count the scene tokens and the question too. Bound '
+                         'the answer by max_new_tokens.')
     for name, single in (('num_return_sequences', 1), ('return_dict_in_generate', False)):
         if settings.get(name, single) != single:
             raise ValueError(f'{name}={settings[name]!r}: one answer is returned for each question, as text. Leave the '

@@ -45,7 +45,8 @@ def _add_lora(llm: nn.Module, settings: dict[str, Any]) -> nn.Module:
     if settings.get('target_modules') is None and family not in (
             peft.utils.constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING):
         settings['target_modules'] = 'all-linear'
-    if family == 'gpt2':  # its layers are Conv1D, whose weights are stored transposed
+    # transformers' Conv1D (GPT-2 and others of its time) stores its weights transposed
+    if any(type(module).__name__ == 'Conv1D' for module in llm.modules()):
         settings.setdefault('fan_in_fan_out', True)
     try:
         return peft.get_peft_model(llm, peft.LoraConfig(task_type='CAUSAL_LM', **settings))
