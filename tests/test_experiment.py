@@ -37,6 +37,8 @@ def test_by_heart_means_steps_on_plain_frames():
     assert cfg.train_cfg.max_iters == cfg.default_hooks.checkpoint.interval == cfg.param_scheduler[1].T_max == 70
     assert cfg.train_cfg.val_begin > 70  # the caller validates
     assert cfg.param_scheduler[0].end == 35  # of few steps, half of them
+    train_by_heart(cfg, steps=1, batch_size=3)
+    assert cfg.param_scheduler[0].end == 1  # mmengine refuses a warm-up of no step
 
 
 def test_results_of_other_settings_are_moved_aside(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -39,7 +39,7 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
     # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
     train.sampler = dict(type='InfiniteSampler', shuffle=True)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
-    warm_up = min(50, steps // 2)
+    warm_up = max(min(50, steps // 2), 1)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
