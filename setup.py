@@ -6,6 +6,10 @@ alone and never touches the mmcv or torch that are there. The pins of a complete
 """
 from setuptools import find_packages, setup
 
+# SceneLanguageModel; peft for its lora=dict(...), sentencepiece and protobuf for folders with a tokenizer.model alone
+# (Llama 2, Vicuna). The versions tried are in requirements/runtime.txt.
+LLM = ['transformers>=4.57,<5', 'peft>=0.18', 'sentencepiece>=0.1.99', 'protobuf']
+
 setup(
     name='scene-qformer',
     version='0.1.0',
@@ -20,10 +24,9 @@ setup(
         'tools': ['safetensors>=0.4', 'threadpoolctl', 'tqdm'],
         # TimmBackbone. Brings torchvision, and with it maybe another torch: `pip install --no-deps timm` does not.
         'timm': ['timm>=1.0'],
-        # SceneLanguageModel; peft for its lora=dict(...). The versions tried are in requirements/runtime.txt.
-        'llm': ['transformers>=4.57,<5', 'peft>=0.18'],
+        'llm': LLM,
         # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
         'text-scores': ['pycocoevalcap>=1.2'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'transformers', 'peft', 'pycocoevalcap'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', *LLM, 'pycocoevalcap'],
     },
 )

@@ -1,6 +1,8 @@
 # A language model of width 4096 in a local folder: Vicuna 7B v1.5, from which OmniDrive (arXiv 2405.01533) and ORION
 # (arXiv 2503.19755) start. Weights: those of https://huggingface.co/lmsys/vicuna-7b-v1.5 (LMSYS; under Llama 2's
-# licence), which you download yourself; nothing is downloaded here. Another folder, of any family and width:
+# licence), which you download yourself; nothing is downloaded here:
+#   hf download lmsys/vicuna-7b-v1.5 --local-dir checkpoints/vicuna-7b-v1.5
+# Another folder, of any family and width:
 #   --cfg-options model.language_model.model=checkpoints/Qwen2-7B-Instruct
 language_model = dict(
     type='SceneLanguageModel',

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
     print(error)
 """, 'transformers', 'peft', 'tokenizers')
     assert '(1, 4, 5)' in out
-    assert 'SceneLanguageModel needs transformers' in out and 'pip install "scene-qformer[llm]"' in out
+    assert 'SceneLanguageModel needs transformers' in out and "pip install -e '.[llm]'" in out
 
 
 def test_transformers_without_peft(tokenizer_folder):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 
@@ -23,10 +24,18 @@ def import_peft() -> Any:
     return _import('peft', 'lora=dict(...)')
 
 
+def is_installed(name: str) -> bool:
+    """Whether there is a module of this name."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is not there
+        return False
+
+
 def _import(name: str, what: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{what} needs {name}, and there is no module {error.name!r}: `pip install "scene-qformer[llm]"`, or in a '
-            'clone `make setup`.', name=error.name) from error
+            f'{what} needs {name}, and there is no module {error.name!r}: in the clone of the project, '
+            "`pip install -e '.[llm]'`; `make setup` has it.", name=error.name) from error

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .libraries import import_transformers
+from .libraries import import_transformers, is_installed
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -104,9 +104,10 @@ def _from_pretrained(auto_class: Any, name: str, what: str, download: bool, **kw
             raise FileNotFoundError(f'{path} is no folder of a Hugging Face model: it has neither config.json nor '
                                     f'tokenizer_config.json. It holds {_listing(path)}.')
         name = str(path)
-    elif name.startswith(('/', './', '../', '~')) or name.count('/') > 1:  # a name has one at most
+    elif _means_folder(name):
         raise FileNotFoundError(f'There is no folder {path}. Expected a folder with config.json, weights in '
-                                '.safetensors and the files of the tokenizer, as save_pretrained() writes it.')
+                                '.safetensors and the files of the tokenizer, as save_pretrained() writes it. To '
+                                f'download a model there: `hf download <owner>/<name> --local-dir {path}`.')
     try:
         # None would ask at the terminal whether to run the code of a folder
         return auto_class.from_pretrained(name, local_files_only=not download, trust_remote_code=False, **kwargs)
@@ -117,10 +118,27 @@ def _from_pretrained(auto_class: Any, name: str, what: str, download: bool, **kw
             f'fetch it yourself (`hf download {name}`), give the folder where it lies, or set download=True.')
         raise FileNotFoundError(
             f'The {what} of the language model {name!r} cannot be loaded. {there} transformers says: '
-            f'{_first_line(error)}') from error
-    except (ValueError, KeyError) as error:
+            f'{_first_line(error)}{_missing_reader(path)}') from error
+    except (ImportError, ValueError, KeyError) as error:
         raise ValueError(f'transformers cannot read the {what} of {name!r} as those of a causal language model: '
-                         f'{_first_line(error)}') from error
+                         f'{_first_line(error)}{_missing_reader(path)}') from error
+
+
+def _means_folder(name: str) -> bool:
+    """Whether it is a path rather than ``owner/name``, which has one slash at most."""
+    first = Path(name).parts[0]
+    return (name.startswith(('/', './', '../', '~')) or name.count('/') > 1
+            or ('/' in name and (first == 'checkpoints' or Path(first).is_dir())))
+
+
+def _missing_reader(path: Path) -> str:
+    """What a folder's tokenizer needs, if it is not installed."""
+    missing = [package for package, module in (('sentencepiece', 'sentencepiece'), ('protobuf', 'google.protobuf'))
+               if not is_installed(module)]
+    if not missing or not (path / 'tokenizer.model').is_file() or (path / 'tokenizer.json').is_file():
+        return ''
+    return (f' The tokenizer is tokenizer.model alone, and to read it {" and ".join(missing)} must be installed: '
+            f'`pip install {" ".join(missing)}`.')
 
 
 def _first_line(error: Exception) -> str:
