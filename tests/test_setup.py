@@ -84,6 +84,9 @@ def test_installing_the_package_demands_nothing(tmp_path):
     demanded = [line for line in lines if line.startswith('Requires-Dist:') and 'extra ==' not in line]
     assert 'Name: scene-qformer' in lines
     assert demanded == []
+    extras = {extra: {line.split(';')[0] for line in lines if line.startswith('Requires-Dist:')
+                      and f'extra == "{extra}"' in line} for extra in ('llm', 'test')}
+    assert any('sentencepiece' in line for line in extras['llm']) and extras['llm'] < extras['test']  # same bounds
     packages = (tmp_path / 'scene_qformer.egg-info' / 'top_level.txt').read_text().split()
     assert packages == ['scene_qformer']
 
