@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=config_file, nargs='?', default=str(CONFIG),
                         help='config that the base is derived from; default: the embedded one with a coarser map')
-    parser.add_argument('--epochs', type=int, default=6, help='of every run; the learning rate falls over just these')
+    parser.add_argument('--epochs', type=int, default=3, help='of every run; the learning rate falls over just these')
     parser.add_argument('--image-epochs', type=int, default=12, help='of backbone and neck alone, once, before all '
                         'runs, which start there and keep the backbone frozen; 0: every run from nothing')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='a run of every variant for each')
