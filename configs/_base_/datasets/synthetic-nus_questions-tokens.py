@@ -2,8 +2,8 @@
 #   python tools/create_questions.py --root data/synthetic_nuscenes --version v1.0-mini
 #   python tools/extract_tokens.py CONFIG CHECKPOINT --out work_dirs/tokens --split both
 # The folders may also come from the environment: SYNTHETIC_NUSCENES_ROOT and SCENE_TOKENS. Any encoder will do: when
-# CONFIG, CHECKPOINT or the info files have changed since, the cache is refused. A config that goes on with the projector
-# of a certain one states it here, too: config=, checkpoint=.
+# CONFIG, CHECKPOINT or the info files have changed since, the cache is refused. A config that goes on with the
+# projector of a certain one states it here, too: config=, checkpoint=.
 data_root = '{{$SYNTHETIC_NUSCENES_ROOT:data/synthetic_nuscenes}}'
 tokens = dict(type='LoadSceneTokens', cache='{{$SCENE_TOKENS:work_dirs/tokens}}')
 dataset_type = 'DrivingQuestionsDataset'

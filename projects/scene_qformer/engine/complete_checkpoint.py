@@ -12,8 +12,9 @@ from .safe_checkpoint import load_from_safe_file
 TRAINING_PARTS = ('aux_heads.', 'denoising.')
 # Parts that neither scene tokens nor answers depend on.
 DETECTION_PARTS = ('bbox_head.', *TRAINING_PARTS)
-# What nothing is computed with: the counter of batch normalisation in training, which older checkpoints are without, and
-# the mark of a frozen language model, which checks itself on loading and is gone where a checkpoint holds that model.
+# What nothing is computed with: the counter of batch normalisation in training, which older checkpoints are without,
+# and the mark of a frozen language model, which checks itself on loading and is gone where a checkpoint holds that
+# model.
 NO_WEIGHTS = ('.num_batches_tracked', '.llm_fingerprint')
 _DATA_PARALLEL = 'module.'  # before every name in checkpoints of a wrapped model
 
