@@ -82,8 +82,9 @@ def conversations_of(dataset: BaseDataset) -> list[tuple[str, Mapping]]:
 
 def use_word_tokenizer(cfg: Config, texts: Iterable[str], folder: Path) -> None:
     """For a language model from nothing, the tokenizer of the texts."""
-    if isinstance(cfg.model.language_model.model, Mapping):
-        cfg.model.language_model.model.tokenizer = str(save_word_tokenizer(texts, folder))
+    model = cfg.model.language_model.model
+    if isinstance(model, dict):
+        model['tokenizer'] = str(save_word_tokenizer(texts, folder))
 
 
 def check_answers_can_be_written(tokenizer: Any, answers: Iterable[str]) -> None:
