@@ -30,6 +30,7 @@ FEW_BLOCKS = {
 FEW_CELLS = {
     'scene-qformer_r50_selected-queries_8xb4-24e_nus-336': {'model.scene_queries.num_queries': 67},
     'scene-qformer_r50_proposal-queries_8xb4-24e_nus-336': {'model.scene_queries.num_proposals': 67},
+    'scene-qformer_tiny-stride16_synthetic': {'model.scene_queries.num_proposals': 67},
 }
 
 
