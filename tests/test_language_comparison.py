@@ -98,17 +98,17 @@ def test_answers_go_where_the_run_is(recipes, tmp_path):
 
 
 def test_a_reader_is_another_one_where_its_detector_is(recipes, tmp_path):
-    first, = plan(recipes, tmp_path / 'one')[0].runs
-    moved, = plan(recipes, tmp_path / 'two')[0].runs
-    longer, = plan(recipes, tmp_path / 'one', detection=4)[0].runs
+    first, = plan(recipes, tmp_path / 'one', patterns=['24 *'])[0].runs
+    moved, = plan(recipes, tmp_path / 'two', patterns=['24 *'])[0].runs
+    longer, = plan(recipes, tmp_path / 'one', detection=4, patterns=['24 *'])[0].runs
     assert moved.folder.name == first.folder.name and moved.after[0].folder.name == first.after[0].folder.name
     assert longer.after[0].folder != first.after[0].folder and longer.folder != first.folder
 
 
 def test_new_questions_leave_the_detectors(recipes, tmp_path):
-    before = plan(recipes, tmp_path / 'runs')
+    before = plan(recipes, tmp_path / 'runs', patterns=['24 *'])
     (tmp_path / 'data' / 'tokenizer' / 'tokenizer.json').write_text('other words')
-    after = plan(recipes, tmp_path / 'runs')
+    after = plan(recipes, tmp_path / 'runs', patterns=['24 *'])
     assert before[0].runs[0].after[0].folder == after[0].runs[0].after[0].folder
     assert all(old.runs[0].folder != new.runs[0].folder for old, new in zip(before, after))
 
@@ -118,7 +118,8 @@ def test_boxes_are_scored_end_to_end_only_if_all_frames_are_there(tmp_path, monk
     write_data(tmp_path / 'data', asked=('a', ))
     recipes = read_recipes()
     assert not asks_about_all_frames(recipes.images)
-    assert plan(recipes, tmp_path / 'runs')[2].runs[0].cfg.val_evaluator.type == 'DrivingQAMetric'
+    _, row = plan(recipes, tmp_path / 'runs', patterns=['* with boxes'])
+    assert row.runs[0].cfg.val_evaluator.type == 'DrivingQAMetric'
 
 
 def test_learned_queries_have_no_proposals(recipes):
@@ -154,7 +155,7 @@ def test_the_tokenizer_is_found_wherever_it_is_named(recipes, tmp_path):
 
 
 def test_results_are_those_of_finished_runs(recipes, tmp_path):
-    rows = plan(recipes, tmp_path / 'runs', SEEDS)
+    rows = plan(recipes, tmp_path / 'runs', SEEDS, patterns=['24 *'])
     staged, blind = rows[:2]
 
     def finish(run, prediction=None, **result):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def _data_of(cfg: Config) -> str:
 
 
 def plan_run(name: str, seed: int, cfg: Config, data: str, root: Path,
-             after: tuple[TrainingRun, ...] = ()) -> TrainingRun:
+             after: tuple[TrainingRun, ...] = (), as_text: Callable[[Config], str] | None = None) -> TrainingRun:
     """A run of a config under a seed.
 
     Args:
@@ -116,10 +116,12 @@ def plan_run(name: str, seed: int, cfg: Config, data: str, root: Path,
         data: Digest of what it learns and is tested on.
         root: Of the folders of all runs.
         after: Runs that it comes after.
+        as_text: How the config stands in the settings; by default as mmengine writes it.
     """
     seeded = with_options(cfg, {'randomness': dict(seed=seed)})
     # all that decides the result; not where the data lies, nor the runs
-    text = seeded.pretty_text.replace(str(cfg.train_dataloader.dataset.data_root), '<data>')
+    text = as_text(seeded) if as_text else seeded.pretty_text
+    text = text.replace(str(cfg.train_dataloader.dataset.data_root), '<data>')
     text = text.replace(str(root), '<runs>')
     settings = dict(config=text, seed=str(seed), data=data, precision=precision_of(cfg))
     return TrainingRun(name, seed, seeded, settings, root, after=after)

@@ -11,16 +11,19 @@ betas and the clipping of gradients are the detector's: compare these two rows w
 """
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from mmengine import load
 from mmengine.config import Config
 
-from .comparison import plan_run, with_budget
+from . import comparison
+from .comparison import with_budget
 from .dataset_config import innermost_dataset
 from .training_runs import TrainingRun, data_digest
 from .variants import Options, with_options
@@ -48,12 +51,15 @@ class Budget:
     joint: int  # of all parts together, over the images
 
 
+Kind = Literal['two stages', 'blind', 'end to end']
+
+
 @dataclass(frozen=True)
 class LanguageRow:
     """One way to answer."""
 
     name: str
-    kind: Literal['two stages', 'blind', 'end to end']
+    kind: Kind
     num_tokens: int  # 0 of the blind model
     runs: tuple[TrainingRun, ...]  # one a seed; each leaves its answers to the held-out questions
 
@@ -79,8 +85,8 @@ class LanguageRow:
 
 def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_number: int, seeds: Sequence[int],
               root: Path, extract_script: str | Path, device: str = 'cpu',
-              learned_queries: bool = False) -> list[LanguageRow]:
-    """All rows, with the runs that they need.
+              learned_queries: bool = False, patterns: Sequence[str] | None = None) -> list[LanguageRow]:
+    """The rows, with the runs that they need.
 
     Args:
         recipes: Configs; left as they are.
@@ -93,22 +99,27 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
         device: On which it computes: ``cpu`` or ``cuda:0``.
         learned_queries: Also rows end to end whose queries are learned alone. Those of ``ProposalQueries`` start where
             a dense head finds objects, which only boxes teach it; these two rows are without that handicap.
+        patterns: Only rows so named, as in a shell, and the blind model; None for all.
+
+    Raises:
+        ValueError: If no row is so named, or a number cannot be; see :func:`number_options`.
     """
+    plan_run = partial(comparison.plan_run, root=root, as_text=_as_text)
     asked, seen = _questions_digest(recipes.blind), _images_digest(recipes.detector)
 
     def two_stages(number: int, seed: int) -> TrainingRun:
         cfg = with_budget(with_options(recipes.detector, number_options(recipes.detector, number)), budget.detection)
-        detector = plan_run(f'detector, {number} queries', seed, cfg, seen, root)
+        detector = plan_run(f'detector, {number} queries', seed, cfg, seen)
         config, checkpoint = detector.folder / 'config.py', detector.folder / f'epoch_{budget.detection}.pth'
         tokens = detector.folder / TOKENS  # trained anew, the detector loses them
         reader = with_budget(recipes.tokens, budget.language)
         read_from(reader, dict(cache=str(tokens), config=str(config), checkpoint=str(checkpoint)))
-        run = plan_run(f'{number} tokens, two stages', seed, reader, asked, root, after=(detector, ))
+        run = plan_run(f'{number} tokens, two stages', seed, reader, asked, after=(detector, ))
         return replace(leave_answers(run), preparation=(
             str(extract_script), str(config), str(checkpoint), '--out', str(tokens), '--device', device))
 
     def blind(seed: int) -> TrainingRun:
-        return leave_answers(plan_run('blind', seed, with_budget(recipes.blind, budget.language), asked, root))
+        return leave_answers(plan_run('blind', seed, with_budget(recipes.blind, budget.language), asked))
 
     def end_to_end(name: str, options: Sequence[Options], seed: int) -> TrainingRun:
         cfg = with_budget(recipes.images, budget.joint)
@@ -116,21 +127,25 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
             cfg = with_options(cfg, each)
         if cfg.model.get('bbox_head') and asks_about_all_frames(cfg):
             cfg.val_evaluator = [recipes.detector.val_evaluator, cfg.val_evaluator]
-        return leave_answers(plan_run(name, seed, cfg, asked, root))
+        return leave_answers(plan_run(name, seed, cfg, asked))
 
     numbered = number_options(recipes.images, joint_number)
-    joint = {'with boxes': [numbered], 'no boxes': [numbered, NO_BOXES]}
+    start = f'{joint_number} tokens, end to end'
+    joint = {f'{start}, with boxes': [numbered], f'{start}, no boxes': [numbered, NO_BOXES]}
     if learned_queries:
         learned = learned_options(recipes.images, joint_number)
-        joint.update({'with boxes, learned queries': [learned], 'no boxes, learned queries': [learned, NO_BOXES]})
-    rows = [LanguageRow(f'{number} tokens, two stages', 'two stages', number,
-                        tuple(two_stages(number, seed) for seed in seeds)) for number in numbers]
-    rows.append(LanguageRow('blind', 'blind', 0, tuple(map(blind, seeds))))
-    for what, options in joint.items():
-        name = f'{joint_number} tokens, end to end, {what}'
-        rows.append(LanguageRow(name, 'end to end', joint_number,
-                                tuple(end_to_end(name, options, seed) for seed in seeds)))
-    return rows
+        joint.update({f'{start}, with boxes, learned queries': [learned],
+                      f'{start}, no boxes, learned queries': [learned, NO_BOXES]})
+    plan: list[tuple[str, Kind, int, Callable[[int], TrainingRun]]] = [
+        *((f'{number} tokens, two stages', 'two stages', number, partial(two_stages, number)) for number in numbers),
+        ('blind', 'blind', 0, blind),
+        *((name, 'end to end', joint_number, partial(end_to_end, name, options)) for name, options in joint.items())]
+    names = [name for name, *_ in plan]
+    wanted = {name for name in names for pattern in patterns or ('*', ) if fnmatch.fnmatchcase(name, pattern)}
+    if not wanted:
+        raise ValueError(f'No row is called {" or ".join(patterns or ())}: the rows are {", ".join(map(repr, names))}.')
+    return [LanguageRow(name, kind, number, tuple(map(train, seeds))) for name, kind, number, train in plan
+            if name in wanted or kind == 'blind']
 
 
 # Without a head nothing reads boxes: neither denoising nor what teaches the scene queries where objects are.
@@ -210,6 +225,11 @@ def _tokenizer(cfg: Config) -> Path | None:
     described = language_model.model if isinstance(language_model.model, dict) else {}
     folder = language_model.get('tokenizer') or described.get('tokenizer')
     return Path(folder) if folder else None
+
+
+def _as_text(cfg: Config) -> str:
+    """A line an entry. mmengine's own text is made by a formatter that takes seconds over paths of some length."""
+    return json.dumps(cfg.to_dict(), indent=1, sort_keys=True, default=repr)
 
 
 def _images_digest(cfg: Config) -> str:

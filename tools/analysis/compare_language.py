@@ -12,7 +12,6 @@ Every run has a folder of its own below the work directory. Started again, the s
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import signal
 import sys
 from collections.abc import Mapping
@@ -81,16 +80,6 @@ def read_recipes(args: argparse.Namespace) -> Recipes:
         images=read('scene_language/scene-language_tiny-images_synthetic.py', images, language))
 
 
-def choose(rows: list[LanguageRow], patterns: list[str] | None) -> list[LanguageRow]:
-    """The rows that are wanted, and the blind model."""
-    if patterns is None:
-        return rows
-    named = {row.name for row in rows if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in patterns)}
-    if not named:
-        sys.exit(f'No row is called {" or ".join(patterns)}: the rows are {", ".join(repr(row.name) for row in rows)}.')
-    return [row for row in rows if row.name in named or row.kind == 'blind']
-
-
 def list_rows(rows: list[LanguageRow]) -> None:
     """What would be run, and what of it is finished."""
     runs = {}
@@ -136,10 +125,9 @@ def main() -> None:
     device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     try:
         rows = plan_rows(recipes, budget, args.tokens, args.joint_tokens, args.seeds, args.work_dir / 'runs',
-                         REPOSITORY / 'tools' / 'extract_tokens.py', device, args.learned_queries)
+                         REPOSITORY / 'tools' / 'extract_tokens.py', device, args.learned_queries, args.rows)
     except ValueError as error:
         sys.exit(f'compare_language.py: {error}')
-    rows = choose(rows, args.rows)
     if args.list:
         list_rows(rows)
         return
