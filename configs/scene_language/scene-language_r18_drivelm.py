@@ -54,7 +54,7 @@ train_dataloader = dict(
         type='DrivingImagesDataset',
         questions=questions,
         data_root=f'{data_root}/nuscenes',
-        pipeline=[load_images, dict(type='ChooseQuestions', num=16), dict(type='PackSceneInputs', keys=('img', ))]))
+        pipeline=[load_images, dict(type='ChooseQuestions', num=8), dict(type='PackSceneInputs', keys=('img', ))]))
 val_dataloader = dict(
     batch_size=num_frames,
     num_workers=0,
@@ -76,7 +76,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0., betas=(0.9, 0.95), fused=True),
     clip_grad=dict(max_norm=1, norm_type=2))
-max_epochs = 600  # of one step each
+max_epochs = 1000  # of one step each
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=max_epochs, T_max=max_epochs, eta_min_ratio=1e-3),

@@ -1,7 +1,7 @@
 """Can the model learn answers by heart? Train a config on a few frames' questions, and ask them.
 
     DRIVELM_ROOT=data/drivelm python tools/analysis/learn_answers_by_heart.py    # DriveLM-nuScenes' own download
-    python tools/analysis/learn_answers_by_heart.py CONFIG --frames 5 --steps 600
+    python tools/analysis/learn_answers_by_heart.py CONFIG --frames 5 --steps 1000
 
 Answers count when greedy decoding reproduces them letter by letter. Much can be learned from the text alone, so the
 questions whose very text has another answer in another frame are counted apart, and the same language model is trained
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=config_file, nargs='?', default=str(CONFIG), help="default: DriveLM's")
     parser.add_argument('--frames', type=int, help='only the first so many frames; default all')
-    parser.add_argument('--steps', type=int, default=600, help='training steps')
+    parser.add_argument('--steps', type=int, default=1000, help='training steps')
     parser.add_argument('--batch-size', type=int,
                         help="frames a step; default the config's, or fewer if there are fewer")
     parser.add_argument('--wanted', type=float, default=0.98, help='share of what can be reproduced below which this '
