@@ -14,6 +14,7 @@ from tests.datasets.small_nuscenes import write_small_nuscenes
 
 BASE = Path(__file__).parents[1] / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 NUM_QUERIES, WIDTH, LLM_WIDTH = 13, 16, 11
+TOKEN_WIDTH = WIDTH + 32  # of the queries with their places, which the projector reads
 SIZE = (224, 126)  # width, height to which images are brought
 
 
@@ -42,7 +43,7 @@ model = dict(
     scene_queries=dict(num_queries={NUM_QUERIES}, num_proposals=7, embed_dims={WIDTH}),
     decoder=dict(num_layers=2, embed_dims={WIDTH}, self_attn_cfg={attention}, cross_attn_cfg=dict(num_heads=2),
                  feedforward_channels=19),
-    projector=dict(in_channels={WIDTH}, hidden_channels=17, out_channels={LLM_WIDTH}),
+    projector=dict(in_channels={TOKEN_WIDTH}, hidden_channels=17, out_channels={LLM_WIDTH}),
     bbox_head=dict(embed_dims={WIDTH}),
     denoising=dict(embed_dims={WIDTH}))
 data_root = '{root}'

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import mmengine
 import pytest
+import torch
+from mmdet3d.registry import MODELS
+from mmdet3d.utils import register_all_modules
 from mmengine.config import Config
+from mmengine.runner import load_checkpoint
 
 from scene_qformer.evaluation.answer_baselines import MostFrequentAnswer
 from scene_qformer.evaluation.driving_answer import DrivingAnswer, write_answers
@@ -20,6 +24,7 @@ from scene_qformer.language_comparison import (
 )
 from scene_qformer.language_results import results_of
 
+register_all_modules(init_default_scope=True)
 CONFIGS = Path(__file__).parents[1] / 'configs'
 SEEDS = (3, 5)
 
@@ -47,8 +52,8 @@ def recipes(tmp_path, monkeypatch):
     return read_recipes()
 
 
-def plan(recipes, root, seeds=SEEDS[:1], detection=3, **options):
-    return plan_rows(recipes, Budget(detection, 7, 5), [24], 48, seeds, root, 'extract.py', **options)
+def plan(recipes, root, seeds=SEEDS[:1], detection=3, image=0, **options):
+    return plan_rows(recipes, Budget(image, detection, 7, 5), [24], 48, seeds, root, 'extract.py', **options)
 
 
 def test_rows_and_what_they_are_trained_from(recipes, tmp_path):
@@ -83,6 +88,30 @@ def test_rows_and_what_they_are_trained_from(recipes, tmp_path):
     assert seen.train_dataloader == unseen.train_dataloader and seen.optim_wrapper == unseen.optim_wrapper
     assert seen.train_cfg == unseen.train_cfg and seen.train_cfg.max_epochs == 5
     assert seen.model.scene_queries.num_queries == 48 and seen.model.scene_queries.num_proposals == 28
+
+
+def test_detectors_start_from_one_image_branch(recipes, tmp_path):
+    rows = plan(recipes, tmp_path / 'runs', SEEDS, image=2, patterns=['24 *'])
+    detectors = [run.after[0] for run in rows[0].runs]
+    assert detectors[0].after == detectors[1].after and rows[0].runs[0].cfg.randomness.seed == 3
+    branch, = detectors[0].after
+    assert branch.cfg.model.type == 'ImageCenterPretraining' and branch.cfg.train_cfg.max_epochs == 2
+    assert not branch.scored and not branch.after
+    for part, init_weights in (('backbone', False), ('neck', False), ('scene_queries.center_head', True)):
+        model = MODELS.build(branch.cfg.model)
+        with torch.no_grad():
+            for value in model.parameters():
+                value.fill_(0.37)
+        branch.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(state_dict=model.state_dict()), branch.folder / 'epoch_2.pth')
+        detector = MODELS.build(detectors[0].cfg.model)
+        if init_weights:
+            detector.init_weights()
+        else:
+            load_checkpoint(detector, detectors[0].cfg.load_from)
+        assert all((value == 0.37).all() for value in detector.get_submodule(part).parameters())
+        assert all(value.requires_grad == (part != 'backbone') for value in detector.get_submodule(part).parameters())
+    assert plan(recipes, tmp_path / 'runs', image=3, patterns=['24 *'])[0].runs[0].folder != rows[0].runs[0].folder
 
 
 def test_answers_go_where_the_run_is(recipes, tmp_path):

@@ -23,6 +23,7 @@ model = dict(
         num_layers=2,
         cross_attn_cfg=dict(_delete_=True, type='GlobalAttention', num_heads=4),
         refine_reference_points=False),
+    token_position=None,  # queries stay at their points, and are told apart by their content
     projector=dict(_delete_=True, type='MLPProjector', in_channels={{_base_.embed_dims}}, hidden_channels=256),
     language_model=dict(
         type='SceneLanguageModel',

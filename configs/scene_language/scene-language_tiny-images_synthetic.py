@@ -12,7 +12,7 @@ _base_ = [
 model = dict(
     # To keep a trained encoder as it is:
     # frozen_parts=('backbone', 'neck', 'positional_encoding', 'scene_queries', 'decoder'),
-    projector=dict(_delete_=True, type='MLPProjector', in_channels=128, hidden_channels=256),
+    projector=dict(_delete_=True, type='MLPProjector', in_channels=160, hidden_channels=256),
     language_model={{_base_.language_model}})
 
 # The language model at the rate and weight decay that it has on cached tokens: 1e-3 and 0.05. Its last layer is that of

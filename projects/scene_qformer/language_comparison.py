@@ -46,6 +46,7 @@ class Recipes:
 class Budget:
     """Epochs; the same for all rows of a kind."""
 
+    image: int  # of an image branch that all detectors in two stages start from; 0: they start from nothing
     detection: int  # of the detector, over the images
     language: int  # of projector and language model, over the cached tokens or the bare text
     joint: int  # of all parts together, over the images
@@ -73,6 +74,8 @@ class LanguageRow:
             return {'all parts': result['seconds'] / 60}
         minutes = {'language model': result['seconds'] / 60}
         for detector in run.after:
+            for image_branch in detector.after:
+                minutes = {'image branch': (image_branch.result() or {})['seconds'] / 60, **minutes}
             minutes = {'detector': (detector.result() or {})['seconds'] / 60,
                        'tokens': result['preparation_seconds'] / 60, **minutes}
         return minutes
@@ -106,10 +109,16 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
     """
     plan_run = partial(comparison.plan_run, root=root, as_text=_as_text)
     asked, seen = _questions_digest(recipes.blind), _images_digest(recipes.detector)
+    start: tuple[TrainingRun, ...] = ()
+    if budget.image:
+        pretraining = comparison.pretraining_of(recipes.detector, budget.image)
+        start = (replace(plan_run('image branch', 0, pretraining, seen), scored=False), )
 
     def two_stages(number: int, seed: int) -> TrainingRun:
         cfg = with_budget(with_options(recipes.detector, number_options(recipes.detector, number)), budget.detection)
-        detector = plan_run(f'detector, {number} queries', seed, cfg, seen)
+        if start:
+            cfg = with_options(cfg, image_branch_options(cfg, start[0].folder / f'epoch_{budget.image}.pth'))
+        detector = plan_run(f'detector, {number} queries', seed, cfg, seen, after=start)
         config, checkpoint = detector.folder / 'config.py', detector.folder / f'epoch_{budget.detection}.pth'
         tokens = detector.folder / TOKENS  # trained anew, the detector loses them
         reader = with_budget(recipes.tokens, budget.language)
@@ -130,12 +139,12 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
         return leave_answers(plan_run(name, seed, cfg, asked))
 
     numbered = number_options(recipes.images, joint_number)
-    start = f'{joint_number} tokens, end to end'
-    joint = {f'{start}, with boxes': [numbered], f'{start}, no boxes': [numbered, NO_BOXES]}
+    both = f'{joint_number} tokens, end to end'
+    joint = {f'{both}, with boxes': [numbered], f'{both}, no boxes': [numbered, NO_BOXES]}
     if learned_queries:
         learned = learned_options(recipes.images, joint_number)
-        joint.update({f'{start}, with boxes, learned queries': [learned],
-                      f'{start}, no boxes, learned queries': [learned, NO_BOXES]})
+        joint.update({f'{both}, with boxes, learned queries': [learned],
+                      f'{both}, no boxes, learned queries': [learned, NO_BOXES]})
     plan: list[tuple[str, Kind, int, Callable[[int], TrainingRun]]] = [
         *((f'{number} tokens, two stages', 'two stages', number, partial(two_stages, number)) for number in numbers),
         ('blind', 'blind', 0, blind),
@@ -168,6 +177,20 @@ def number_options(cfg: Config, number: int) -> Options:
     if min(options.values()) < 1:
         raise ValueError(f'{number} scene tokens are too few: of {queries.type} with {queries.num_queries} queries as '
                          f'in the config, these would be {options}.')
+    return options
+
+
+def image_branch_options(cfg: Config, checkpoint: Path) -> Options:
+    """What lets a detector start from an image branch that was trained alone; its backbone then rests.
+
+    Args:
+        cfg: Of the detector.
+        checkpoint: Of :class:`ImageCenterPretraining`, with the parts of this detector.
+    """
+    options: Options = {'load_from': str(checkpoint), 'model.frozen_parts': ['backbone']}
+    if 'center_head' in cfg.model.scene_queries:  # there it is a part of the scene queries
+        options['model.scene_queries.center_head.init_cfg'] = dict(
+            type='Pretrained', checkpoint=str(checkpoint), prefix='center_head.')
     return options
 
 

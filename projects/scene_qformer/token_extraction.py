@@ -87,7 +87,7 @@ def compute_tokens(model: BaseModel, batch: Mapping, space: str = 'tokens') -> t
     Args:
         model: As :func:`load_encoder` gives it, for the same space.
         batch: Collated frames of a dataset with its test pipeline (``mmengine.dataset.pseudo_collate``).
-        space: ``queries``: what the decoder gives; ``tokens``: behind the projector.
+        space: ``queries``: what the projector reads; ``tokens``: behind the projector.
 
     Returns:
         ``(B, Q, C)`` or ``(B, Q, D)`` float32 on the CPU; of the groups that become tokens, where there are groups.
@@ -96,4 +96,4 @@ def compute_tokens(model: BaseModel, batch: Mapping, space: str = 'tokens') -> t
     if space == 'tokens':
         return model(**batch, mode='tensor').float().cpu()
     decoded = model.decode_queries(batch['inputs']['imgs'], [sample.metainfo for sample in batch['data_samples']])
-    return decoded.query_set.tokens(decoded.queries[-1]).float().cpu()
+    return model.token_queries(decoded).float().cpu()

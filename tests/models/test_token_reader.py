@@ -107,15 +107,16 @@ def test_checkpoints_of_the_whole_model_carry_over(tmp_path):
 
 def test_reading_the_cache_is_reading_the_images():
     options = dict(language_model=dict(type='EchoLanguageModel', hidden_size=23),
-                   projector=dict(type='MLPProjector', in_channels=12, hidden_channels=13))
-    whole, reader, text = build_whole(bbox_head=None, **options).eval(), build(**options), batch()['data_samples']
+                   projector=dict(type='MLPProjector', in_channels=12 + 32, hidden_channels=13))
+    whole = build_whole(bbox_head=None, token_position=dict(type='PolarTokenPosition'), **options).eval()
+    reader, text = build(**options), batch()['data_samples']
     weights = {name: value for name, value in whole.state_dict().items() if name in reader.state_dict()}
     reader.load_state_dict(weights)
     imgs, data_samples = images(), samples()
     for sample, other in zip(data_samples, text):
         sample.gt_text = other.gt_text
     decoded = whole.decode_queries(imgs, [sample.metainfo for sample in data_samples])
-    cached = list(decoded.query_set.tokens(decoded.queries[-1]).detach())
+    cached = list(whole.token_queries(decoded).detach())
     from_images = whole(dict(imgs=imgs), data_samples, mode='loss')['loss_text']
     from_cache = run(reader, dict(inputs=dict(scene_queries=cached), data_samples=text), 'loss')['loss_text']
     torch.testing.assert_close(from_cache, from_images, rtol=0, atol=0)

@@ -17,7 +17,7 @@ from scene_qformer.asking import ask, find_frame, true_answer, unknown_words
 from scene_qformer.inference import build_test_dataset, load_model
 from scene_qformer.models.language.word_tokenizer import save_word_tokenizer
 from scene_qformer.token_cache import TokenCache
-from tests.small_encoder import WIDTH, SmallEncoder, make_small_encoder, save_weights
+from tests.small_encoder import TOKEN_WIDTH, SmallEncoder, make_small_encoder, save_weights
 from tools import ask as tool
 from tools import extract_tokens, join_checkpoints
 
@@ -51,7 +51,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
     (folder / 'questions.json').write_text(json.dumps(dict(metainfo=dict(generation=1), questions=questions)))
     save_word_tokenizer([text for pair in ASKED for text in pair], folder / 'tokenizer')
     language = dict(LANGUAGE, model=dict(LANGUAGE['model'], tokenizer=str(folder / 'tokenizer')))
-    projector = dict(type='MLPProjector', in_channels=WIDTH, hidden_channels=17)
+    projector = dict(type='MLPProjector', in_channels=TOKEN_WIDTH, hidden_channels=17)
     dataset = dict(type='DrivingQuestionsDataset',
                    questions=dict(type='GeneratedQuestions', path=str(folder / 'questions.json')))
     (folder / 'images.py').write_text(

@@ -10,7 +10,7 @@ from mmengine.fileio import load
 
 from scene_qformer.models.language.word_tokenizer import save_word_tokenizer
 from tests.datasets.question_files import generated
-from tests.small_encoder import WIDTH, SmallEncoder, make_small_encoder, save_weights
+from tests.small_encoder import TOKEN_WIDTH, SmallEncoder, make_small_encoder, save_weights
 from tools import extract_tokens
 from tools.analysis import compare_cached_training as tool
 
@@ -40,7 +40,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> SmallEncoder:
                             for token in tokens for number, (question, answer) in enumerate(texts)]
     (encoder.root / 'questions.json').write_text(json.dumps(content))
     save_word_tokenizer([text for pair in texts for text in pair], encoder.root / 'tokenizer')
-    (encoder.root / 'reader.py').write_text(READER.format(config=tool.READER, root=encoder.root, width=WIDTH))
+    (encoder.root / 'reader.py').write_text(READER.format(config=tool.READER, root=encoder.root, width=TOKEN_WIDTH))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['extract_tokens.py', str(encoder.config), str(encoder.checkpoint), '--split',
                                     'train', '--out', str(encoder.root / 'cache')])

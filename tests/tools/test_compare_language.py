@@ -96,7 +96,7 @@ def test_trains_and_writes_the_table_once(monkeypatch, tmp_path, capsys):
     page.parent.mkdir()
     page.write_text(f'before\n{compare_language.BEGIN}\nold\n{compare_language.END}\nafter\n')
     arguments = ['--work-dir', tmp_path / 'work', '--seeds', 5, '--tokens', 11, '--rows', '11 *', '--page', page,
-                 '--detection-epochs', 1, '--language-epochs', 1, '--jobs', 2, *SMALLER]
+                 '--image-epochs', 1, '--detection-epochs', 1, '--language-epochs', 1, '--jobs', 2, *SMALLER]
     run(monkeypatch, *arguments)
     printed = capsys.readouterr().out
     assert '0 of 3 runs are finished already' in printed and 'FAILED' not in printed

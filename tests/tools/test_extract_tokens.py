@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 
 from scene_qformer.token_cache import TokenCache
 from scene_qformer.token_extraction import build_split, compute_tokens, load_encoder
-from tests.small_encoder import LLM_WIDTH, NUM_QUERIES, WIDTH, SmallEncoder, make_small_encoder, save_weights
+from tests.small_encoder import LLM_WIDTH, NUM_QUERIES, TOKEN_WIDTH, SmallEncoder, make_small_encoder, save_weights
 from tools import extract_tokens
 
 # The tool, killed as by `kill -9` before it computes the tokens of the sixth frame.
@@ -60,7 +60,7 @@ def test_tokens_of_the_cache_are_those_of_the_images(run, encoder: SmallEncoder,
     assert run(tmp_path / 'queries') == 9
     assert run(tmp_path / 'tokens', '--split', 'val', '--space', 'tokens') == 3
     queries, tokens = TokenCache(tmp_path / 'queries'), TokenCache(tmp_path / 'tokens')
-    assert queries.shape == (NUM_QUERIES, WIDTH) and tokens.shape == (NUM_QUERIES, LLM_WIDTH) and len(tokens) == 3
+    assert queries.shape == (NUM_QUERIES, TOKEN_WIDTH) and tokens.shape == (NUM_QUERIES, LLM_WIDTH) and len(tokens) == 3
     model = load_encoder(encoder.cfg, encoder.checkpoint)
     with DefaultScope.overwrite_default_scope('mmdet3d'):
         dataset = DATASETS.build(encoder.cfg.test_dataloader.dataset)  # as tools/test.py has it

@@ -45,6 +45,9 @@ def parse_args() -> argparse.Namespace:
                         help='numbers of scene tokens, in two stages (default: %(default)s)')
     parser.add_argument('--joint-tokens', type=int, default=128, metavar='Q', help='end to end (default: %(default)s)')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1], help='every row is trained for each')
+    parser.add_argument('--image-epochs', type=int, default=12, help='of backbone, neck and dense head alone, once, '
+                        'before all detectors in two stages, which start from there with the backbone frozen; 0: from '
+                        'nothing (default: %(default)s)')
     parser.add_argument('--detection-epochs', type=int, help="of every detector; default: the config's")
     parser.add_argument('--language-epochs', type=int, help="on cached tokens, and blind; default: the config's")
     parser.add_argument('--joint-epochs', type=int, help="end to end, with and without boxes; default: the config's")
@@ -119,7 +122,7 @@ def main() -> None:
     missing = missing_files(recipes)
     if missing:
         sys.exit('These files have to be written first:\n  ' + '\n  '.join(missing))
-    budget = Budget(*(epochs or cfg.train_cfg.max_epochs for epochs, cfg in (
+    budget = Budget(args.image_epochs, *(epochs or cfg.train_cfg.max_epochs for epochs, cfg in (
         (args.detection_epochs, recipes.detector), (args.language_epochs, recipes.blind),
         (args.joint_epochs, recipes.images))))
     device = 'cuda:0' if torch.cuda.is_available() else 'cpu'

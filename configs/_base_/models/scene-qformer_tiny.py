@@ -46,8 +46,10 @@ model = dict(
         feedforward_channels=512,
         ffn_drop=0.,
         refine_reference_points=True),
+    # Queries start at proposals and predict relative to them: a language model is told where they are.
+    token_position=dict(type='PolarTokenPosition', point_cloud_range=pc_range),
     # the width of tiny-language-model.py: a language model starts from this detector's checkpoint as it is
-    projector=dict(type='MLPProjector', in_channels=embed_dims, hidden_channels=256, out_channels=192),
+    projector=dict(type='MLPProjector', in_channels=embed_dims + 32, hidden_channels=256, out_channels=192),
     bbox_head=dict(
         type='SceneDetectionHead',
         num_classes=10,

@@ -16,4 +16,4 @@ language_model = dict(
     trainable=True,
     share_scene_tokens=True,
     generation=dict(max_new_tokens=8))
-projector = dict(type='MLPProjector', in_channels=128, hidden_channels=256)  # the embedded detector's queries
+projector = dict(type='MLPProjector', in_channels=160, hidden_channels=256)  # the embedded detector's queries: 128, 32

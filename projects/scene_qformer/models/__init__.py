@@ -28,6 +28,7 @@ from .scene_queries import (
 from .scene_token_preprocessor import SceneTokenPreprocessor
 from .single_level_fpn import SingleLevelFPN
 from .surround_deformable_attention import SurroundDeformableAttention
+from .token_position import PolarTokenPosition
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 from .token_reader import TokenReader
 
@@ -35,8 +36,8 @@ __all__ = [
     'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',
     'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead',
     'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NoDecoder',
-    'NonFiniteLossError', 'PatchQueries', 'ProposalQueries', 'QueryDenoising', 'QuerySet', 'RayEncoding',
-    'ResidualSceneQueries', 'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries',
+    'NonFiniteLossError', 'PatchQueries', 'PolarTokenPosition', 'ProposalQueries', 'QueryDenoising', 'QuerySet',
+    'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries',
     'SceneQueryDecoder', 'SceneTokenPreprocessor', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
     'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'TokenReader', 'attention_weights',
     'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'

@@ -23,7 +23,7 @@ CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
 
 class DecodedQueries(NamedTuple):
-    """What :meth:`SceneQFormer.decode_queries` returns."""
+    """What :meth:`SceneQFormer.decode_queries` returns; with denoising, Q counts those queries, too, and they lead."""
 
     queries: Tensor  # (num_layers, B, Q, C), after every layer
     reference_points: Tensor  # (num_layers, B, Q, 3) in [0, 1], to which that layer's boxes are relative
@@ -41,6 +41,7 @@ class SceneQFormer(Base3DDetector):
           -> backbone, neck         img_feats [(B, N, C, Hl, Wl)]
           -> positional encoding    memory (B, N * sum(Hl * Wl), C)
           -> scene queries, decoder queries (num_layers, B, Q, C)
+          -> token_position         (B, Q, C + 32), only where it is given
           -> projector              scene_tokens (B, Q, D)
           -> language_model         pred_text
           -> bbox_head              pred_instances_3d
@@ -71,8 +72,10 @@ class SceneQFormer(Base3DDetector):
         positional_encoding: Added to the features; see ``positional_encoding/``.
         scene_queries: The queries that become tokens; see ``scene_queries/``.
         decoder: Decoder of the queries.
-        projector: From C to the language model's width D; None gives the queries as they are. With a language model,
-            ``out_channels`` need not be given: it is that model's ``hidden_size``.
+        token_position: Writes beside each query that becomes a token where its reference point lies; see
+            :class:`PolarTokenPosition`. None where a query's place is always the same, or nobody asks for it.
+        projector: From C, with ``token_position`` C + 32, to the language model's width D; None gives the queries as
+            they are. With a language model, ``out_channels`` need not be given: it is that model's ``hidden_size``.
         language_model: Answers questions about the scene; None for none.
         bbox_head: Auxiliary 3D detection head; modes ``loss`` and ``predict`` need it or a language model.
         aux_heads: Further heads by name, beside ``bbox_head``. Their losses are called ``<name>.<loss>``.
@@ -95,6 +98,7 @@ class SceneQFormer(Base3DDetector):
                  scene_queries: dict,
                  decoder: dict,
                  neck: dict | None = None,
+                 token_position: dict | None = None,
                  projector: dict | None = None,
                  language_model: dict | None = None,
                  bbox_head: dict | None = None,
@@ -111,6 +115,7 @@ class SceneQFormer(Base3DDetector):
         self.positional_encoding = MODELS.build(positional_encoding)
         self.scene_queries = MODELS.build(scene_queries)
         self.decoder = MODELS.build(decoder)
+        self.token_position = MODELS.build(token_position) if token_position else None
         self.language_model = MODELS.build(language_model) if language_model else None
         self.projector = build_projector(projector, self.language_model)
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
@@ -192,7 +197,7 @@ class SceneQFormer(Base3DDetector):
         """
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
         decoded = self.decode_queries(imgs, _metas(data_samples))
-        return self._tokens(decoded.query_set, decoded.queries[-1])
+        return self._tokens(decoded)
 
     def loss(self, inputs: dict, data_samples: list, **kwargs) -> dict[str, Tensor]:
         """Mode ``loss``: losses by name, all finite.
@@ -210,9 +215,7 @@ class SceneQFormer(Base3DDetector):
         if self.bbox_head is not None:
             losses.update(self._box_losses(self.bbox_head, decoded, denoising, data_samples))
         if self.language_model is not None:
-            scene_queries = decoded.queries[-1][:, -decoded.query_set.query.shape[1]:]  # denoising queries come first
-            losses.update(self.language_model.loss(self._tokens(decoded.query_set, scene_queries),
-                                                   batch_text(data_samples)))
+            losses.update(self.language_model.loss(self._tokens(decoded), batch_text(data_samples)))
         check_finite_losses(losses, data_samples)
         return losses
 
@@ -252,15 +255,26 @@ class SceneQFormer(Base3DDetector):
             self.add_pred_to_datasample(data_samples, self.bbox_head.predict(
                 decoded.queries[:, :, group], decoded.reference_points[:, :, group], metas))
         if self.language_model is not None and any('gt_text' in sample for sample in data_samples):
-            tokens = self._tokens(decoded.query_set, decoded.queries[-1])
-            answers = self.language_model.generate(tokens, batch_text(data_samples))
+            answers = self.language_model.generate(self._tokens(decoded), batch_text(data_samples))
             for sample, text in zip(data_samples, answers, strict=True):
                 sample.pred_text = text
         return data_samples
 
-    def _tokens(self, query_set: QuerySet, queries: Tensor) -> Tensor:
-        """Scene tokens ``(B, Q, D)`` of the last layer's queries ``(B, Q, C)``."""
-        queries = query_set.tokens(queries)
+    def token_queries(self, decoded: DecodedQueries) -> Tensor:
+        """The last layer's queries that become tokens, ``(B, Q, C)``; with ``token_position`` ``(B, Q, C + 32)``.
+
+        This is what the projector reads. Denoising queries are left out.
+        """
+        query_set = decoded.query_set
+        start = decoded.queries.shape[2] - query_set.query.shape[1]  # denoising queries come first
+        queries = query_set.tokens(decoded.queries[-1][:, start:])
+        if self.token_position is None:
+            return queries
+        return self.token_position(queries, query_set.tokens(decoded.reference_points[-1][:, start:]))
+
+    def _tokens(self, decoded: DecodedQueries) -> Tensor:
+        """Scene tokens ``(B, Q, D)``."""
+        queries = self.token_queries(decoded)
         return queries if self.projector is None else self.projector(queries)
 
     def _require_reader(self, mode: str) -> None:

@@ -51,6 +51,7 @@ class ImageCenterHead(BaseModule):
         loss_heatmap: Config of the loss on the heat maps.
         loss_offset: Config of the loss on the place within the cell, in cells.
         loss_depth: Config of the loss on the logarithm of the depth.
+        init_cfg: mmengine's initialisation config, e.g. of a checkpoint of :class:`ImageCenterPretraining`.
     """
 
     def __init__(self,
@@ -58,8 +59,9 @@ class ImageCenterHead(BaseModule):
                  embed_dims: int = 256,
                  loss_heatmap: dict | None = None,
                  loss_offset: dict | None = None,
-                 loss_depth: dict | None = None) -> None:
-        super().__init__()
+                 loss_depth: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
         self.num_classes = num_classes
         self.ray_proj = nn.Linear(4, embed_dims)
         self.shared_conv = nn.Conv2d(embed_dims, embed_dims, 3, padding=1)
@@ -70,10 +72,10 @@ class ImageCenterHead(BaseModule):
         self.loss_depth = MODELS.build(loss_depth or dict(type='mmdet.L1Loss', loss_weight=2.0))
 
     def init_weights(self) -> None:
-        super().init_weights()
         nn.init.constant_(self.heatmap_conv.bias, bias_init_with_prob(0.01))
         nn.init.zeros_(self.place_conv.weight)
         nn.init.zeros_(self.place_conv.bias)
+        super().init_weights()  # last: init_cfg may name weights
 
     def forward(self, feat: Tensor, cameras: dict[str, Tensor]) -> ImageCenters:
         """Predict.

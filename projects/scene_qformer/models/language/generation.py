@@ -19,16 +19,19 @@ def generate_after_embeds(llm: nn.Module,
                           prompt: SplicedText,
                           end_token_id: int,
                           room: int | None = None,
-                          options: Mapping[str, Any] | None = None) -> Tensor:
-    """Go on after left-padded prompts.
+                          options: Mapping[str, Any] | None = None,
+                          cache: Any = None) -> Tensor:
+    """Go on after prompts that end at the same place.
 
     Args:
         llm: A causal language model of transformers.
         tokenizer: Its tokenizer.
-        prompt: B prompts, left padded. Position ids are counted by transformers from the mask, which gives the same.
+        prompt: B prompts, padded on the left or in the middle. Position ids are counted by transformers from the mask, which
+            gives the same.
         end_token_id: Ends an answer, as the model's own end tokens do.
         room: How many new tokens the model has places for.
         options: Of transformers' ``generate``, beside ``DEFAULTS``; ``max_new_tokens=None`` is the default.
+        cache: transformers' cache of the prompts' first places, where these have been read already.
 
     Returns:
         ``(B, n)`` new ids without the prompt, n the longest answer's length.
@@ -55,7 +58,8 @@ def generate_after_embeds(llm: nn.Module,
     settings.setdefault('pad_token_id', end_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     mask = prompt.attention_mask
     if settings.get('use_cache', True):
-        return llm.generate(inputs_embeds=prompt.inputs_embeds, attention_mask=mask, **settings)
+        read = {} if cache is None else dict(past_key_values=cache)
+        return llm.generate(inputs_embeds=prompt.inputs_embeds, attention_mask=mask, **read, **settings)
     # After a prompt of embeddings transformers keeps keys whatever is asked: so it gets ids, embedded as the prompt is.
     with _prompt_as_embedding(llm.get_input_embeddings(), prompt.inputs_embeds):
         stand_in = torch.full_like(mask, settings['pad_token_id'])

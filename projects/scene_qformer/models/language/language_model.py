@@ -16,6 +16,7 @@ from .llm_loading import check_vocabulary_fits, create_causal_lm, load_causal_lm
 from .llm_tuning import recompute_activations, set_trainable, set_training_mode
 from .logits import logits_at
 from .saved_weights import accept_names_without_adapters, fingerprint, leave_out_of_checkpoints
+from .shared_prompt import can_share, cut_rows, read_once, shared_length
 from .shared_scene import check_sharing_is_exact, separate_segments, share_prefix, splice_segments
 from .splice import IGNORE_INDEX, SplicedText, splice_scene_tokens
 from .text_rows import TextRow, check_batch, prompt_rows, stack_rows, training_rows
@@ -49,9 +50,9 @@ class SceneLanguageModel(BaseModule):
         questions_per_pass: How many conversations go through the language model at a time; all of the batch by default.
         generation: Options of transformers' ``generate``; ``dict(max_new_tokens=64, do_sample=False)`` by default.
         download: Whether transformers may fetch a model that is not on this machine.
-        share_scene_tokens: In training, put a frame's questions side by side behind its scene tokens, so that these are
-            read once; the same results, faster where a frame has several questions (see ``shared_scene.py``). Not all
-            families can; whether this one does is tried at once.
+        share_scene_tokens: Read a frame's scene tokens once for all its questions: in training these stand side by side
+            (see ``shared_scene.py``), for answers keys and values are copied (``shared_prompt.py``). The same results,
+            faster where a frame has several questions. Not all families can; whether this one does is tried at once.
         init_cfg: mmengine's initialisation config, e.g. of a checkpoint with trained weights; adds to ``model``.
 
     Raises:
@@ -153,11 +154,17 @@ class SceneLanguageModel(BaseModule):
         """
         check_batch(batch_text, scene_tokens, self.hidden_size)
         answers = [[''] * len(conversations) for conversations in batch_text]
+        options = self.generation | options
         for part in self._passes(prompt_rows(self.chat, batch_text, scene_tokens, self.max_length)):
-            spliced = self._splice(scene_tokens, part, 'left')
-            room = None if self.max_length is None else self.max_length - spliced.inputs_embeds.shape[1]
+            if self.share_scene_tokens and can_share(options) and (length := shared_length(part)):
+                first, rest, owners = cut_rows(part, length)
+                prompt, cache = read_once(
+                    self.llm, self._splice(scene_tokens, first, 'left'), self._splice(None, rest, 'left'), owners)
+            else:
+                prompt, cache = self._splice(scene_tokens, part, 'left'), None
+            room = None if self.max_length is None else self.max_length - prompt.inputs_embeds.shape[1]
             new_ids = generate_after_embeds(
-                self.llm, self.tokenizer, spliced, self.chat.end_token_id, room, self.generation | options)
+                self.llm, self.tokenizer, prompt, self.chat.end_token_id, room, options, cache)
             texts = self.tokenizer.batch_decode(new_ids, skip_special_tokens=True)
             for row, text in zip(part, texts):
                 answers[row.frame][row.number] = text.strip()

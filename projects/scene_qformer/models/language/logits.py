@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,8 +20,19 @@ def logits_at(llm: nn.Module, places: Tensor, **inputs: Tensor) -> Tensor:
     Returns:
         ``(B, K, V)``. Families that cannot choose compute the others too.
     """
-    accepted = inspect.signature((llm.get_base_model() if hasattr(llm, 'get_base_model') else llm).forward).parameters
-    inputs = {name: value for name, value in inputs.items() if name in accepted}
+    logits = call_causal_lm(llm, places, use_cache=False, **inputs).logits
+    return logits if 'logits_to_keep' in _parameters(llm) else logits[:, places]
+
+
+def call_causal_lm(llm: nn.Module, places: Tensor, use_cache: bool, **inputs: Tensor) -> Any:
+    """As :func:`logits_at`; returns all that transformers does, with logits of all places in some families."""
+    accepted = _parameters(llm)
+    chosen: dict[str, Any] = {name: value for name, value in inputs.items() if name in accepted}
     if 'logits_to_keep' in accepted:
-        return llm(**inputs, logits_to_keep=places, use_cache=False).logits
-    return llm(**inputs, use_cache=False).logits[:, places]
+        chosen['logits_to_keep'] = places
+    return llm(**chosen, use_cache=use_cache)
+
+
+def _parameters(llm: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """What its ``forward`` takes."""
+    return inspect.signature((llm.get_base_model() if hasattr(llm, 'get_base_model') else llm).forward).parameters
