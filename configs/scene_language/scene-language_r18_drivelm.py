@@ -72,10 +72,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='DrivingQAMetric', free_text=False)
 test_evaluator = val_evaluator
 
-# No weight decay: what is wanted is that every pair is remembered.
+# No weight decay: what is wanted is that every pair is remembered. Nine answers of ten follow from the question alone;
+# with AdamW for all, that is learned so fast that the tokens of the five frames come to lie on one line.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0., betas=(0.9, 0.95), fused=True),
+    constructor='MuonOptimWrapperConstructor',
+    optimizer=dict(type='MuonAdamW', lr=2e-3, muon_lr=4e-3, weight_decay=0., betas=(0.9, 0.95), fused=True),
     clip_grad=dict(max_norm=1, norm_type=2))
 max_epochs = 1000  # of one step each
 param_scheduler = [

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/tiny-language-model.py',
     '../_base_/datasets/synthetic-nus_questions-tokens.py',
-    '../_base_/schedules/adamw_tiny-language.py',
+    '../_base_/schedules/muon_tiny-language.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(type='TokenReader', projector={{_base_.projector}}, language_model={{_base_.language_model}})

@@ -99,12 +99,13 @@ def test_trains_and_writes_the_table_once(monkeypatch, tmp_path, capsys):
                  '--image-epochs', 1, '--detection-epochs', 1, '--language-epochs', 1, '--jobs', 2, *SMALLER]
     run(monkeypatch, *arguments)
     printed = capsys.readouterr().out
-    assert '0 of 3 runs are finished already' in printed and 'FAILED' not in printed
+    assert '0 of 4 runs are finished already' in printed and 'FAILED' not in printed
     table = json.loads((tmp_path / 'work' / 'table.json').read_text())
     assert [row['kind'] for row in table['rows']] == ['guess', 'guess', 'guess', 'blind', 'model']
     reader, blind = table['runs']
     assert (reader['row'], reader['num_tokens'], reader['seed']) == ('11 tokens, two stages', 11, 5)
-    assert list(reader['minutes']) == ['detector', 'tokens', 'language model'] and reader['detector_map'] is not None
+    assert list(reader['minutes']) == ['image branch', 'detector', 'tokens', 'language model']
+    assert reader['detector_map'] is not None
     assert blind['detector_map'] is None and list(blind['minutes']) == ['language model']
     assert reader['types'].keys() == {'count', 'exist'} and reader['types']['count']['count'] == 3
     assert '1 epochs of 6 frames, batch 2: 3 steps' in table['facts']['two stages, detector']
@@ -116,7 +117,7 @@ def test_trains_and_writes_the_table_once(monkeypatch, tmp_path, capsys):
     assert len(caches) == 1 and caches[0].parents[1].name.startswith('detector-11-queries_seed5_')
 
     run(monkeypatch, *arguments)
-    assert '3 of 3 runs are finished already' in capsys.readouterr().out
+    assert '4 of 4 runs are finished already' in capsys.readouterr().out
     assert json.loads((tmp_path / 'work' / 'table.json').read_text()) == table
     run(monkeypatch, *arguments, '--no-training')
     assert 'finished already' not in capsys.readouterr().out

@@ -13,7 +13,7 @@ class_names = [
 ]
 metainfo = dict(classes=class_names)
 
-train_pipeline = [tokens, dict(type='ChooseQuestions', num=10), dict(type='PackSceneTokens')]
+train_pipeline = [tokens, dict(type='ChooseQuestions', num=20), dict(type='PackSceneTokens')]
 test_pipeline = [tokens, dict(type='PackSceneTokens')]
 
 train_dataloader = dict(

@@ -12,6 +12,7 @@ language_model = dict(
         num_attention_heads=6,
         num_key_value_heads=6,
         max_position_embeddings=1024,
+        initializer_range=0.06,  # about 1 / sqrt(hidden_size); transformers' 0.02 is for models twenty times as wide
         tie_word_embeddings=True),
     trainable=True,
     share_scene_tokens=True,

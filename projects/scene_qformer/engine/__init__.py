@@ -2,9 +2,11 @@
 from .bfloat16_optim_wrapper import BFloat16OptimWrapper, bfloat16_is_fast
 from .complete_checkpoint import DETECTION_PARTS, NO_WEIGHTS, TRAINING_PARTS, checkpoint_weights, require_weights
 from .layer_decay import LayerDecayOptimWrapperConstructor
+from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .safe_checkpoint import load_from_safe_file
 
 __all__ = [
     'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'LayerDecayOptimWrapperConstructor',
-    'bfloat16_is_fast', 'checkpoint_weights', 'load_from_safe_file', 'require_weights'
+    'MuonAdamW', 'MuonOptimWrapperConstructor', 'bfloat16_is_fast', 'checkpoint_weights', 'load_from_safe_file',
+    'require_weights'
 ]

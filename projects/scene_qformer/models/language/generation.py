@@ -26,8 +26,8 @@ def generate_after_embeds(llm: nn.Module,
     Args:
         llm: A causal language model of transformers.
         tokenizer: Its tokenizer.
-        prompt: B prompts, padded on the left or in the middle. Position ids are counted by transformers from the mask, which
-            gives the same.
+        prompt: B prompts, padded on the left or in the middle. Position ids are counted by transformers from the mask,
+            which gives the same.
         end_token_id: Ends an answer, as the model's own end tokens do.
         room: How many new tokens the model has places for.
         options: Of transformers' ``generate``, beside ``DEFAULTS``; ``max_new_tokens=None`` is the default.
