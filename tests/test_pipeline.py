@@ -19,6 +19,8 @@ def test_training_line_keeps_what_a_reader_wants():
     assert training_line(TRAIN.replace('0:07:41', '1 day, 2:03:04')).endswith('1 day, 2:03:04 left')
     assert training_line(VAL) == 'after epoch 6: mAP 0.0871, NDS 0.1523'
     assert training_line(VAL.replace('Epoch(val) [6]', 'Epoch(test) ')) == 'mAP 0.0871, NDS 0.1523'
+    assert training_line('- INFO - Epoch(val) [2][45/45]    driving_qa/accuracy: 0.3805  driving_qa/accuracy_count: 0.2'
+                         ) == 'after epoch 2: accuracy 0.3805'
 
 
 @pytest.mark.parametrize('line', ['', 'NumPy version: 1.26\n', 'INFO - Epoch(val) [6][ 5/10]    eta: 0:00:02\n',

@@ -1,8 +1,9 @@
-"""The main job on the embedded data: write a synthetic nuScenes, train on it, test, and draw what the model sees.
+"""The main job on the embedded data: write a synthetic nuScenes, train on it, test, draw what the model sees, ask it.
 
-    make demo                              # after the set-up at most 15 minutes on 2 cores
-    make demo DEMO_ARGS='--longer'         # four times the epochs, better scores
-    python tools/demo.py --epochs 3        # in an environment that is there
+    make demo                                  # after the set-up about 20 minutes on 2 cores
+    make demo DEMO_ARGS='--no-questions'       # the detector alone, at most 15 minutes
+    make demo DEMO_ARGS='--longer'             # four times the epochs, better scores
+    python tools/demo.py --epochs 3            # in an environment that is there
 
 Every step is one of the project's tools; the command of each is shown. An interrupted demo goes on where it stopped.
 """
@@ -27,6 +28,9 @@ VERSION = 'v1.0-mini'
 LONGER = 4  # times the config's epochs
 NUM_FRAMES = 6
 SCORE_THRESHOLD = 0.25
+LANGUAGE_CONFIGS = {name: f'configs/scene_language/scene-language_tiny-{name}_synthetic.py' for name in (
+    'tokens', 'blind')}
+LANGUAGE_EPOCHS = 10
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,10 +39,14 @@ def parse_args() -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help="epochs of training (default: the config's)")
     length.add_argument('--longer', action='store_true', help=f'{LONGER} times the epochs: longer and better')
+    parser.add_argument('--language-epochs', type=int, default=LANGUAGE_EPOCHS,
+                        help='epochs of the language model (default: %(default)s)')
+    parser.add_argument('--no-questions', action='store_true', help='leave the language model out')
     parser.add_argument('--verbose', action='store_true', help='show all that training and tests log')
     args = parser.parse_args()
-    if args.epochs is not None and args.epochs < 1:
-        parser.error(f'--epochs must be at least 1, got {args.epochs}')
+    for name in ('epochs', 'language_epochs'):
+        if (value := getattr(args, name)) is not None and value < 1:
+            parser.error(f'--{name.replace("_", "-")} must be at least 1, got {value}')
     return args
 
 
@@ -50,9 +58,8 @@ def main() -> None:
     train_dir, untrained = out / 'train', out / 'untrained' / 'untrained.pth'
     options = ['--cfg-options', *epoch_options(cfg, epochs)]
     amp = bfloat16_is_fast()  # faster, where the machine has it
-    digest = hashlib.sha256(repr(cfg.to_dict()).encode()).hexdigest()
-    keep_other_results(out, dict(config=CONFIG, config_sha256=digest, epochs=epochs, amp=amp))
-    demo = Pipeline(7, args.verbose)
+    keep_other_results(out, dict(config=CONFIG, config_sha256=config_digest(CONFIG), epochs=epochs, amp=amp))
+    demo = Pipeline(7 if args.no_questions else 11, args.verbose)
 
     title = f'write the synthetic nuScenes, {VERSION}: 10 scenes, six cameras'
     fault = find_fault(root, VERSION)
@@ -98,18 +105,75 @@ def main() -> None:
         'tools/analysis/learning_curve.py', str(train_dir), '--out', str(out / 'learning_curve.png'),
         '--untrained', start, '--title', Path(CONFIG).stem
     ])
-    demo.run('draw frames of mini_val and write their scene tokens', [
+    demo.run('draw frames of mini_val', [
         'tools/visualize_predictions.py', CONFIG, checkpoint, '--out-dir', str(out / 'frames'),
         '--num', str(NUM_FRAMES), '--score-thr', str(SCORE_THRESHOLD)
-    ], [
-        'tools/extract_tokens.py', CONFIG, checkpoint, '--out', str(out / 'scene_tokens'), '--space', 'tokens',
-        '--split', 'val', '--num', str(NUM_FRAMES), '--overwrite'
     ])
-    print(summary(demo, out))
+    if not args.no_questions:
+        answer_questions(demo, root, out, checkpoint, args.language_epochs, ['--amp'] if amp else [])
+    print(summary(demo, out, not args.no_questions))
 
 
-def summary(demo: Pipeline, out: Path) -> str:
+def config_digest(path: str) -> str:
+    """Of all that a config says."""
+    return hashlib.sha256(repr(Config.fromfile(path).to_dict()).encode()).hexdigest()
+
+
+def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epochs: int, flags: list[str]) -> None:
+    """Teach a small language model to read the detector's scene tokens, and ask it."""
+    train, val = root / 'questions_train.json', root / 'questions_val.json'
+    tokenizer, tokens, language = root / 'tokenizer', out / 'scene_tokens', out / 'language'
+    commands = []
+    if not (train.is_file() and val.is_file()):
+        commands.append(['tools/create_questions.py', '--root', str(root), '--version', VERSION])
+    if not (tokenizer / 'tokenizer.json').is_file():
+        commands.append(['tools/create_word_tokenizer.py', '--questions', str(train), '--out', str(tokenizer)])
+    title = 'write questions with exact answers, and a tokenizer of their words'
+    if commands:
+        demo.run(title, *commands)
+    else:
+        demo.skip(title, f'{root} holds them')
+    demo.run('write the scene tokens of all frames', [
+        'tools/extract_tokens.py', CONFIG, checkpoint, '--out', str(tokens), '--split', 'both', '--overwrite'])
+
+    trainings = {name: language / name for name in LANGUAGE_CONFIGS}
+    keep_other_results(language, dict(
+        epochs=epochs, amp='--amp' in flags, questions=hashlib.sha256(train.read_bytes()).hexdigest(),
+        configs={name: config_digest(config) for name, config in LANGUAGE_CONFIGS.items()}))
+    commands = []
+    for name, config in LANGUAGE_CONFIGS.items():
+        if last_epoch(trainings[name]) < epochs:
+            options = {**dict(option.split('=') for option in epoch_options(Config.fromfile(config), epochs)),
+                       'train_cfg.val_interval': epochs, 'val_evaluator.dump': trainings[name] / 'answers.jsonl'}
+            if name == 'tokens':
+                options |= {f'{part}_dataloader.dataset.pipeline.0.cache': tokens for part in ('train', 'val', 'test')}
+            commands.append(['tools/train.py', config, '--work-dir', str(trainings[name]), *flags, '--cfg-options',
+                             *(f'{key}={value}' for key, value in options.items())])
+    title = f'train a language model on them, and one that sees the text alone: {epochs} epochs each'
+    if commands:
+        demo.run(title, *commands, digest=training_line)
+    else:
+        demo.skip(title, f'{language} holds all of them')
+    questions = json.loads(val.read_text())['questions']
+    asked = [each['question'] for each in questions if each['sample_token'] == questions[0]['sample_token']]
+    demo.run('compare their answers about held-out scenes, and ask about a frame', [
+        'tools/analysis/compare_answers.py', '--train-questions', str(train), '--no-free-text',
+        '--dumps', f'tokens={trainings["tokens"] / "answers.jsonl"}',
+        '--blind', str(trainings['blind'] / 'answers.jsonl'), '--out', str(out / 'answers')
+    ], [
+        'tools/ask.py', LANGUAGE_CONFIGS['tokens'], str(trainings['tokens'] / f'epoch_{epochs}.pth'),
+        '--sample', questions[0]['sample_token'], '--picture', str(out / 'answers' / 'frame.jpg'),
+        *(part for each in asked[::5] for part in ('-q', each)),
+        '--cfg-options', f'test_dataloader.dataset.pipeline.0.cache={tokens}'
+    ])
+
+
+def summary(demo: Pipeline, out: Path, with_questions: bool) -> str:
     """Where the results are, how long it took, and what to type next."""
+    answers = '''
+  scene_tokens/               scene queries of all frames, (Q, C) each: what a language model reads through a projector
+  language/                   checkpoints and answers of the language model, and of one without scene tokens
+  answers/                    answers.md, answers.png: accuracy by type of question; frame.jpg: a frame, asked'''
     times = '\n'.join(f'  {seconds:6.0f} s  {title}' for title, seconds in demo.times)
     return f'''
 Time, {demo.seconds / 60:.1f} minutes in all:
@@ -120,8 +184,8 @@ Time, {demo.seconds / 60:.1f} minutes in all:
   class_ap.png                the same by class, as bars
   learning_curve.png          loss, mAP and NDS against training time
   frames/                     six cameras and the bird's-eye view, predicted and true boxes
-  scene_tokens/               scene tokens of the same frames (Q, D), what a language model would read
-  train/                      checkpoints and logs; train/<timestamp>/vis_data/config.py is the whole config
+  train/                      checkpoints and logs; train/<timestamp>/vis_data/config.py is the whole config{
+    answers if with_questions else ""}
 
 Better scores:   make demo DEMO_ARGS='--longer'
 Real nuScenes:   python tools/create_data.py --root /path/to/nuscenes --version v1.0-trainval

@@ -13,7 +13,8 @@ _TAIL = 40  # lines shown of a step that failed
 _TRAIN = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\]'
                     r'.*?eta: ([\d:, a-z]+?)\s+time: ([\d.]+).*?\bloss: (\S+)')
 _SCORES = re.compile(r'Epoch\((?:val|test)\)\s+(?:\[(\d+)\])?\[\s*\d+/\d+\].*')
-_SCORE = re.compile(r'/(mAP|NDS): ([\d.]+)')
+_TOLD = ('mAP', 'NDS', 'accuracy')
+_SCORE = re.compile(rf'/({"|".join(_TOLD)}): ([\d.]+)')
 
 
 class StepFailed(RuntimeError):
@@ -32,7 +33,7 @@ def training_line(line: str) -> str | None:
         values = dict(_SCORE.findall(line))
         if values:
             epoch = f'after epoch {scores.group(1)}: ' if scores.group(1) else ''
-            return epoch + ', '.join(f'{name} {float(values[name]):.4f}' for name in ('mAP', 'NDS') if name in values)
+            return epoch + ', '.join(f'{name} {float(values[name]):.4f}' for name in _TOLD if name in values)
     if 'WARNING' not in line and re.search(r'\bERROR\b', line):
         return line
     return None
