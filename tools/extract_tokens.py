@@ -58,8 +58,9 @@ def main() -> None:
 
 def extract(args: argparse.Namespace, cfg: Config, provenance: Provenance) -> None:
     """Compute and write what the cache lacks."""
+    # first, lest an old cache is gone when this checkpoint turns out to be of another model
+    model = load_encoder(cfg, args.checkpoint, args.device, args.space) if args.overwrite else None
     with TokenCacheWriter(args.out, provenance, args.shard_size, args.overwrite) as writer:
-        model = None
         for split in ('train', 'val') if args.split == 'both' else (args.split, ):
             dataset = build_split(cfg, split)
             indices = {dataset.get_data_info(index)['token']: index

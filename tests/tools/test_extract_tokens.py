@@ -168,3 +168,11 @@ def test_bad_input_is_a_sentence(run, encoder: SmallEncoder, tmp_path: Path):
                       "test_dataloader = dict(dataset=dict(_delete_=True, type='ConcatDataset', datasets=[{}, {}]))\n")
     with pytest.raises(SystemExit, match='extract_tokens.py: Expected .* one data set .*got ConcatDataset of 2'):
         run(tmp_path / 'cache', config=config)
+
+
+def test_an_unfit_checkpoint_leaves_the_cache_that_it_was_to_replace(run, tmp_path: Path):
+    run(tmp_path / 'cache', '--split', 'val')
+    torch.save(dict(state_dict={'language_model.x': torch.zeros(3)}), tmp_path / 'llm.pth')
+    with pytest.raises(SystemExit, match='llm.pth holds no weights that scene tokens come from'):
+        run(tmp_path / 'cache', '--overwrite', checkpoint=tmp_path / 'llm.pth')
+    assert len(TokenCache(tmp_path / 'cache')) == 3
