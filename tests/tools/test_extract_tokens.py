@@ -170,9 +170,10 @@ def test_bad_input_is_a_sentence(run, encoder: SmallEncoder, tmp_path: Path):
         run(tmp_path / 'cache', config=config)
 
 
-def test_an_unfit_checkpoint_leaves_the_cache_that_it_was_to_replace(run, tmp_path: Path):
+def test_an_unfit_checkpoint_leaves_the_cache_that_it_was_to_replace(run, encoder: SmallEncoder, tmp_path: Path):
     run(tmp_path / 'cache', '--split', 'val')
-    torch.save(dict(state_dict={'language_model.x': torch.zeros(3)}), tmp_path / 'llm.pth')
-    with pytest.raises(SystemExit, match='llm.pth holds no weights that scene tokens come from'):
-        run(tmp_path / 'cache', '--overwrite', checkpoint=tmp_path / 'llm.pth')
+    weights = torch.load(encoder.checkpoint)['state_dict']
+    torch.save({name: value for name, value in weights.items() if name.startswith('backbone.')}, tmp_path / 'part.pth')
+    with pytest.raises(SystemExit, match='part.pth lacks .* weights of neck'):
+        run(tmp_path / 'cache', '--overwrite', checkpoint=tmp_path / 'part.pth')
     assert len(TokenCache(tmp_path / 'cache')) == 3
