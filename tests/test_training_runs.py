@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from mmengine.config import Config
 
 from scene_qformer.training_runs import TrainingRun, data_digest, differences, train_all
@@ -48,6 +49,17 @@ def make_run(tmp_path):
 def calls(script):
     path = script.with_name('calls.txt')
     return path.read_text().splitlines() if path.is_file() else []
+
+
+def test_what_another_process_trains_is_left_alone(script, make_run):
+    run = make_run('a')
+    run.folder.mkdir(parents=True)
+    (run.folder / 'epoch_1.pth').write_text('of the other process')
+    with FileLock(f'{run.folder}.lock'):
+        failures = train_all([run, make_run('b')], script)
+    assert list(failures) == [('a', 0)] and 'another process trains it now' in failures['a', 0]
+    assert (run.folder / 'epoch_1.pth').is_file() and len(calls(script)) == 1
+    assert train_all([run], script) == {} and run.result()
 
 
 def test_trains_reports_and_does_nothing_twice(script, make_run):

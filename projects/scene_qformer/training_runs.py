@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from mmengine.config import Config
 
 _TAIL = 2000  # characters of a failed run's output
@@ -215,6 +216,18 @@ class _Processes:
 
 def _train(run: TrainingRun, train_script: str | Path, arguments: Sequence[str], threads: int,
            processes: _Processes) -> dict:
+    run.root.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f'{run.folder}.lock', timeout=0):
+            # another process may have finished it since this one planned
+            return run.result() or _train_alone(run, train_script, arguments, threads, processes)
+    except Timeout:
+        raise RunFailed(f'another process trains it now, in {run.folder}: when that has ended, start this one again, '
+                        'or let this one work in another folder') from None
+
+
+def _train_alone(run: TrainingRun, train_script: str | Path, arguments: Sequence[str], threads: int,
+                 processes: _Processes) -> dict:
     shutil.rmtree(run.folder, ignore_errors=True)  # begun, and broken off
     run.folder.mkdir(parents=True)
     (run.folder / 'settings.json').write_text(json.dumps(run.all_settings, indent=1) + '\n')

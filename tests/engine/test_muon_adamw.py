@@ -1,4 +1,6 @@
 """Which parameter is whose, and that each part is torch's own optimizer."""
+import copy
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -16,13 +18,16 @@ class Reader(nn.Module):
         self.embed = nn.Embedding(11, 5)
         self.norm = nn.LayerNorm(5)
         self.hidden, self.frozen = nn.Linear(5, 7), nn.Linear(7, 7)
-        self.out, self.lm_head = nn.Linear(7, 5, bias=False), nn.Linear(5, 11, bias=False)
+        self.out, self.words = nn.Linear(7, 5, bias=False), nn.Linear(5, 11, bias=False)
         self.frozen.requires_grad_(False)
         if tied:
-            self.lm_head.weight = self.embed.weight
+            self.words.weight = self.embed.weight
+
+    def get_output_embeddings(self):
+        return self.words
 
     def forward(self, ids):
-        return self.lm_head(self.out(self.frozen(torch.relu(self.hidden(self.norm(self.embed(ids)))))))
+        return self.words(self.out(self.frozen(torch.relu(self.hidden(self.norm(self.embed(ids)))))))
 
 
 def wrapper_of(model, **optimizer):
@@ -48,7 +53,7 @@ def test_hidden_matrices_are_for_muon(tied):
              for part, optimizer in parts.items()}
     assert found['muon'] == {'hidden.weight', 'out.weight'}
     assert found['adamw'] == {'embed.weight', 'norm.weight', 'norm.bias', 'hidden.bias'} | (
-        set() if tied else {'lm_head.weight'})
+        set() if tied else {'words.weight'})
 
 
 def test_steps_are_torchs():
@@ -99,9 +104,33 @@ def test_schedules_and_clipping_reach_both_parts():
     assert norm.item() == pytest.approx(1, abs=1e-4)
 
 
+def test_a_checkpoint_of_mixed_precision_goes_on_without():
+    model = Reader()
+    optimizer = wrapper_of(model).optimizer
+    train(model, 2, optimizer)
+    fresh = wrapper_of(model).optimizer
+    fresh.load_state_dict({**optimizer.state_dict(), 'loss_scaler': dict(scale=2.)})
+    assert fresh.parts['muon'].state[model.out.weight]['momentum_buffer'].any()
+
+
+def test_copies_and_later_parameters():
+    model = Reader()
+    optimizer = wrapper_of(model).optimizer
+    copied = copy.deepcopy(optimizer)
+    assert copied.parts.keys() == optimizer.parts.keys() and copied.parts['muon'] is not optimizer.parts['muon']
+    with pytest.raises(RuntimeError, match='takes no parameters later'):
+        optimizer.add_param_group(dict(params=[nn.Parameter(torch.ones(2))]))
+
+
 def test_a_model_without_matrices_or_without_others():
     assert list(wrapper_of(nn.Conv2d(2, 3, 1)).optimizer.parts) == ['adamw']
     assert list(wrapper_of(nn.Linear(2, 3, bias=False)).optimizer.parts) == ['muon']
+
+
+def test_torch_without_muon_is_named(monkeypatch):
+    monkeypatch.delattr(torch.optim, 'Muon')
+    with pytest.raises(ImportError, match='needs torch 2.9 or later.*AdamW'):
+        wrapper_of(Reader())
 
 
 def test_bad_input_is_named():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
@@ -30,6 +31,7 @@ class MuonAdamW(Optimizer):
         fused: Of AdamW.
 
     Raises:
+        ImportError: If torch has no Muon; 2.9 is the first that has.
         ValueError: If the groups are others, or a parameter for Muon is not a matrix.
     """
 
@@ -41,6 +43,10 @@ class MuonAdamW(Optimizer):
                  betas: tuple[float, float] = (0.9, 0.95),
                  momentum: float = 0.95,
                  fused: bool | None = None) -> None:
+        if not hasattr(torch.optim, 'Muon'):
+            raise ImportError(f'MuonAdamW needs torch 2.9 or later, which has Muon; this is {torch.__version__}. Take '
+                              "another optimizer: optim_wrapper=dict(_delete_=True, type='OptimWrapper', "
+                              "optimizer=dict(type='AdamW', lr=1e-3)).")
         groups = list(params)
         if not all(isinstance(group, dict) and 'muon' in group for group in groups):
             raise ValueError("MuonAdamW needs to know which parameters are whose: set "
@@ -76,13 +82,27 @@ class MuonAdamW(Optimizer):
         """Of each part."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only at the start: which parameters are whose is decided there.
+
+        Raises:
+            RuntimeError: Later.
+        """
+        if hasattr(self, 'parts'):
+            raise RuntimeError('MuonAdamW takes no parameters later: build it anew.')
+        super().add_param_group(param_group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), 'parts': self.parts}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Of each part.
 
         Raises:
             ValueError: If it is of another optimizer, or of other parameters.
         """
-        if state_dict.keys() != self.parts.keys():
+        # mixed precision leaves a key of its own
+        if not self.parts.keys() <= state_dict.keys():
             raise ValueError(f'Expected the state of MuonAdamW ({", ".join(self.parts)}), got {", ".join(state_dict)}: '
                              'the checkpoint is of another optimizer. Start anew, or with load_from.')
         for name, part in self.parts.items():
@@ -92,9 +112,11 @@ class MuonAdamW(Optimizer):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class MuonOptimWrapperConstructor:
-    """Gives :class:`MuonAdamW` the weights of all linear layers, but not those that are, or share, an embedding.
+    """Gives :class:`MuonAdamW` the weights of all ``nn.Linear`` layers, but of none whose rows are single words.
 
-    The output layer of a language model is left to AdamW too: its rows are single words. Frozen parameters go to none.
+    These are embeddings, and the output layers of language models. Other layers with matrices, such as the ``Conv1D``
+    of GPT-2 and the joint projection in ``nn.MultiheadAttention``, are left to AdamW, as all else is. The log says how
+    many numbers each has. Frozen parameters go to none.
 
     Args:
         optim_wrapper_cfg: The config's ``optim_wrapper``.
@@ -113,11 +135,16 @@ class MuonOptimWrapperConstructor:
     def __call__(self, model: nn.Module) -> Any:
         """The optim wrapper for a model."""
         model = getattr(model, 'module', model)
-        words = {id(module.weight) for name, module in model.named_modules()
-                 if isinstance(module, nn.Embedding) or name.endswith('lm_head')}
+        words = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        for module in model.modules():
+            if hasattr(module, 'get_output_embeddings') and (output := module.get_output_embeddings()) is not None:
+                words.add(id(output.weight))
         matrices = {id(module.weight): module.weight for module in model.modules()
                     if isinstance(module, nn.Linear) and id(module.weight) not in words and module.weight.requires_grad}
         others = [value for value in model.parameters() if value.requires_grad and id(value) not in matrices]
+        sizes = [sum(value.numel() for value in values) for values in (matrices.values(), others)]
+        print_log(f'MuonAdamW: {len(matrices)} matrices with {sizes[0]:,} numbers by Muon, {sizes[1]:,} by AdamW',
+                  'current')
         cfg = dict(self.optim_wrapper_cfg)
         groups = [dict(params=list(matrices.values()), muon=True), dict(params=others, muon=False)]
         cfg['optimizer'] = OPTIMIZERS.build({**cfg['optimizer'], 'params': groups})

@@ -25,7 +25,6 @@ def test_what_prompts_share_by_hand():
     assert shared_length([*rows, row(4, 1, [3, -200, 8])]) == 0  # begins in another way
     assert shared_length([*rows, row(4, 1, [1, -200, 8, -200])]) == 0  # another block of scene tokens
     assert shared_length([row(0, 0, [1, 2])]) == 0  # none at all
-    assert can_share({}) and not can_share(dict(use_cache=False)) and not can_share(dict(num_beams=2))
 
 
 @pytest.mark.parametrize('per_pass', [None, 3])
@@ -58,15 +57,40 @@ def test_what_cannot_be_shared_is_answered_all_the_same(tokenizer_folder):
     plain = SceneLanguageModel(SIZES['llama'], tokenizer_folder).eval()
     plain.load_state_dict(model.state_dict())
     placed = [[*BATCH[0], conversation(('Where <image> is it?', ''))], BATCH[1]]
-    for options in (dict(), dict(num_beams=2), dict(use_cache=False)):
+    for options in (dict(), dict(num_beams=2), dict(use_cache=False), dict(cache_implementation='static')):
         for batch in (placed, QUESTIONS):
             assert model.generate(tokens, batch, max_new_tokens=5, **options) == plain.generate(
                 tokens, batch, max_new_tokens=5, **options)
     assert model.generate(None, QUESTIONS, max_new_tokens=5) == plain.generate(None, QUESTIONS, max_new_tokens=5)
 
 
-def test_the_last_places_are_counted(tokenizer_folder):
-    """97 places: 5 scene tokens fewer in the cache than in the prompt must not make more room."""
+@pytest.mark.parametrize('own', [dict(num_beams=2), dict(use_cache=False), dict(cache_implementation='static')])
+def test_the_models_own_settings_count(own, tokenizer_folder):
+    tokens = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(4))
+    model = SceneLanguageModel(SIZES['llama'], tokenizer_folder, share_scene_tokens=True).eval()
+    assert can_share(model.llm, {})
+    model.llm.generation_config.update(**own)
+    assert not can_share(model.llm, {})
+    plain = SceneLanguageModel(SIZES['llama'], tokenizer_folder).eval()
+    plain.load_state_dict(model.state_dict())
+    plain.llm.generation_config.update(**own)
+    assert model.generate(tokens, QUESTIONS, max_new_tokens=3) == plain.generate(tokens, QUESTIONS, max_new_tokens=3)
+
+
+@pytest.mark.parametrize('share', [False, True])
+def test_layers_that_are_recomputed(share, tokenizer_folder):
+    """In training mode transformers then keeps no keys, and would answer after the last token alone."""
+    tokens = torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(4))
+    model = SceneLanguageModel(SIZES['llama'], tokenizer_folder, share_scene_tokens=share, trainable=True,
+                               gradient_checkpointing=True)
+    assert model.llm.training
+    answers = model.generate(tokens, QUESTIONS, max_new_tokens=3)
+    assert model.llm.training
+    assert model.eval().generate(tokens, QUESTIONS, max_new_tokens=3) == answers
+
+
+def test_the_places_of_the_cache_are_counted(tokenizer_folder):
+    """They are part of the prompt: what has been read must not make more room for the answer."""
     model = SceneLanguageModel(SIZES['llama'], tokenizer_folder, share_scene_tokens=True, max_length=23).eval()
     plain = SceneLanguageModel(SIZES['llama'], tokenizer_folder, max_length=23).eval()
     plain.load_state_dict(model.state_dict())

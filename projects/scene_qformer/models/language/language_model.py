@@ -154,21 +154,27 @@ class SceneLanguageModel(BaseModule):
         """
         check_batch(batch_text, scene_tokens, self.hidden_size)
         answers = [[''] * len(conversations) for conversations in batch_text]
-        options = self.generation | options
-        for part in self._passes(prompt_rows(self.chat, batch_text, scene_tokens, self.max_length)):
-            if self.share_scene_tokens and can_share(options) and (length := shared_length(part)):
-                first, rest, owners = cut_rows(part, length)
-                prompt, cache = read_once(
-                    self.llm, self._splice(scene_tokens, first, 'left'), self._splice(None, rest, 'left'), owners)
-            else:
-                prompt, cache = self._splice(scene_tokens, part, 'left'), None
-            room = None if self.max_length is None else self.max_length - prompt.inputs_embeds.shape[1]
-            new_ids = generate_after_embeds(
-                self.llm, self.tokenizer, prompt, self.chat.end_token_id, room, options, cache)
-            texts = self.tokenizer.batch_decode(new_ids, skip_special_tokens=True)
-            for row, text in zip(part, texts):
-                answers[row.frame][row.number] = text.strip()
+        options, training = self.generation | options, self.training
+        self.eval()  # nothing drops out of an answer; and layers that are recomputed in training keep no keys
+        try:
+            for part in self._passes(prompt_rows(self.chat, batch_text, scene_tokens, self.max_length)):
+                for row, text in zip(part, self._answers(scene_tokens, part, options)):
+                    answers[row.frame][row.number] = text.strip()
+        finally:
+            self.train(training)
         return answers
+
+    def _answers(self, scene_tokens: Tensor | None, rows: Sequence[TextRow], options: Mapping[str, Any]) -> list[str]:
+        """Go on after prompts."""
+        if self.share_scene_tokens and can_share(self.llm, options) and (length := shared_length(rows)):
+            first, rest, owners = cut_rows(rows, length)
+            prompt, cache = read_once(
+                self.llm, self._splice(scene_tokens, first, 'left'), self._splice(None, rest, 'left'), owners)
+        else:
+            prompt, cache = self._splice(scene_tokens, rows, 'left'), None
+        room = None if self.max_length is None else self.max_length - prompt.inputs_embeds.shape[1]
+        new_ids = generate_after_embeds(self.llm, self.tokenizer, prompt, self.chat.end_token_id, room, options, cache)
+        return self.tokenizer.batch_decode(new_ids, skip_special_tokens=True)
 
     def train(self, mode: bool = True) -> SceneLanguageModel:
         """As any module's; a frozen language model's dropout rests."""

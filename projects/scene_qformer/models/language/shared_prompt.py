@@ -27,9 +27,17 @@ class SharedPrompt(NamedTuple):
     cache: Any  # transformers' cache of the first places of every prompt
 
 
-def can_share(options: Mapping[str, Any]) -> bool:
-    """Whether ``generate`` with these options goes on from a cache: beams would need copies of it."""
-    return bool(options.get('use_cache', True)) and options.get('num_beams', 1) == 1
+def can_share(llm: nn.Module, options: Mapping[str, Any]) -> bool:
+    """Whether ``generate`` with these options goes on from a cache.
+
+    Beams would need copies of it, and some kinds of cache are made by ``generate`` alone. What the options leave open,
+    the model's own settings say.
+    """
+    def value(name: str, default: Any) -> Any:
+        own = getattr(llm.generation_config, name, None)
+        return options[name] if options.get(name) is not None else default if own is None else own
+
+    return bool(value('use_cache', True)) and value('num_beams', 1) == 1 and not value('cache_implementation', None)
 
 
 def shared_length(rows: Sequence[TextRow]) -> int:
