@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from scene_qformer.engine import bfloat16_is_fast
@@ -59,6 +61,8 @@ def main() -> None:
     options = ['--cfg-options', *epoch_options(cfg, epochs)]
     amp = bfloat16_is_fast()  # faster, where the machine has it
     keep_other_results(out, dict(config=CONFIG, config_sha256=config_digest(CONFIG), epochs=epochs, amp=amp))
+    if not args.no_questions:
+        require_language_model()
     demo = Pipeline(7 if args.no_questions else 11, args.verbose)
 
     title = f'write the synthetic nuScenes, {VERSION}: 10 scenes, six cameras'
@@ -119,6 +123,24 @@ def config_digest(path: str) -> str:
     return hashlib.sha256(repr(Config.fromfile(path).to_dict()).encode()).hexdigest()
 
 
+def file_digest(path: str | Path) -> str:
+    """Of all that a file holds."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def require_language_model() -> None:
+    """Look for what the last steps need before the first ones take a quarter of an hour.
+
+    Raises:
+        StepFailed: If it is not there.
+    """
+    missing = [name for name in ('transformers', 'peft') if importlib.util.find_spec(name) is None]
+    missing += [] if hasattr(torch.optim, 'Muon') else ['torch 2.9']
+    if missing:
+        raise StepFailed(f"the language model needs {' and '.join(missing)}, which this environment does not have: "
+                         "install with  pip install -e '.[llm]'  or leave it out with --no-questions")
+
+
 def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epochs: int, flags: list[str]) -> None:
     """Teach a small language model to read the detector's scene tokens, and ask it."""
     train, val = root / 'questions_train.json', root / 'questions_val.json'
@@ -126,8 +148,10 @@ def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epo
     commands = []
     if not (train.is_file() and val.is_file()):
         commands.append(['tools/create_questions.py', '--root', str(root), '--version', VERSION])
-    if not (tokenizer / 'tokenizer.json').is_file():
-        commands.append(['tools/create_word_tokenizer.py', '--questions', str(train), '--out', str(tokenizer)])
+    words = tokenizer / 'tokenizer.json'
+    if commands or not words.is_file() or words.stat().st_mtime < train.stat().st_mtime:  # those of other questions
+        commands.append(['tools/create_word_tokenizer.py', '--questions', str(train), '--out', str(tokenizer),
+                         '--overwrite'])
     title = 'write questions with exact answers, and a tokenizer of their words'
     if commands:
         demo.run(title, *commands)
@@ -138,17 +162,19 @@ def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epo
 
     trainings = {name: language / name for name in LANGUAGE_CONFIGS}
     keep_other_results(language, dict(
-        epochs=epochs, amp='--amp' in flags, questions=hashlib.sha256(train.read_bytes()).hexdigest(),
+        epochs=epochs, amp='--amp' in flags, detector=file_digest(checkpoint), questions=file_digest(train),
         configs={name: config_digest(config) for name, config in LANGUAGE_CONFIGS.items()}))
     commands = []
     for name, config in LANGUAGE_CONFIGS.items():
-        if last_epoch(trainings[name]) < epochs:
+        answers = trainings[name] / 'answers.jsonl'
+        if not answers.is_file():  # the last thing that a training writes
             options = {**dict(option.split('=') for option in epoch_options(Config.fromfile(config), epochs)),
-                       'train_cfg.val_interval': epochs, 'val_evaluator.dump': trainings[name] / 'answers.jsonl'}
+                       'train_cfg.val_interval': epochs, 'val_evaluator.dump': answers}
             if name == 'tokens':
                 options |= {f'{part}_dataloader.dataset.pipeline.0.cache': tokens for part in ('train', 'val', 'test')}
-            commands.append(['tools/train.py', config, '--work-dir', str(trainings[name]), *flags, '--cfg-options',
-                             *(f'{key}={value}' for key, value in options.items())])
+            resume = ['--resume'] if 0 < last_epoch(trainings[name]) < epochs else []
+            commands.append(['tools/train.py', config, '--work-dir', str(trainings[name]), *flags, *resume,
+                             '--cfg-options', *(f'{key}={value}' for key, value in options.items())])
     title = f'train a language model on them, and one that sees the text alone: {epochs} epochs each'
     if commands:
         demo.run(title, *commands, digest=training_line)
@@ -171,7 +197,7 @@ def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epo
 def summary(demo: Pipeline, out: Path, with_questions: bool) -> str:
     """Where the results are, how long it took, and what to type next."""
     answers = '''
-  scene_tokens/               scene queries of all frames, (Q, C) each: what a language model reads through a projector
+  scene_tokens/               of all frames what a language model reads through a projector, (Q, C + 32)
   language/                   checkpoints and answers of the language model, and of one without scene tokens
   answers/                    answers.md, answers.png: accuracy by type of question; frame.jpg: a frame, asked'''
     times = '\n'.join(f'  {seconds:6.0f} s  {title}' for title, seconds in demo.times)

@@ -3,7 +3,7 @@
     python tools/extract_tokens.py CONFIG CHECKPOINT --out work_dirs/tokens --split both
 
 A folder of safetensors shards with an index (docs/scene_tokens.md). Killed or interrupted, the same command goes on
-where it stopped. By default it holds what the decoder gives, from which a projector can still be trained.
+where it stopped. By default it holds what the projector reads, so that a projector can still be trained on it.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', choices=['train', 'val', 'both'], default='both',
                         help="train: the train_dataloader's frames; val: the test_dataloader's (default: both)")
     parser.add_argument('--space', choices=list(SPACES), default='queries',
-                        help="queries: the decoder's output (default); tokens: behind the projector")
+                        help='queries: what the projector reads (default); tokens: behind the projector')
     parser.add_argument('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32', help='of the values')
     parser.add_argument('--shard-size', type=int, default=256, help='frames in a file: what a kill loses at most')
     parser.add_argument('--num', type=int, help='only so many frames of each split, evenly spread')

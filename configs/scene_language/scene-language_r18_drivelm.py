@@ -73,7 +73,7 @@ val_evaluator = dict(type='DrivingQAMetric', free_text=False)
 test_evaluator = val_evaluator
 
 # No weight decay: what is wanted is that every pair is remembered. Nine answers of ten follow from the question alone;
-# with AdamW for all, that is learned so fast that the tokens of the five frames come to lie on one line.
+# Muon lets the rest, for which the frames must be told apart, be learned as well.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='MuonOptimWrapperConstructor',

@@ -15,7 +15,7 @@ model = dict(
     projector=dict(_delete_=True, type='MLPProjector', in_channels=160, hidden_channels=256),
     language_model={{_base_.language_model}})
 
-# The language model at the rate and weight decay that it has on cached tokens: 1e-3 and 0.05. Its last layer is that of
-# its embeddings, and would be listed twice.
+# AdamW for all, as in the detector's training; the language model at 1e-3 with weight decay 0.05. (On cached tokens it
+# has MuonAdamW.) Its last layer is that of its embeddings, and would be listed twice.
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'language_model.': dict(lr_mult=1.25, decay_mult=5.0)}, bypass_duplicate=True))

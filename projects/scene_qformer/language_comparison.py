@@ -6,8 +6,8 @@ Three ways to answer, at budgets that are stated, each under every seed::
     blind        the same language model without tokens
     end to end   all parts from images, by the language loss, with and without the boxes' losses beside it
 
-Questions, language model, its rate and weight decay are the same. End to end, images are turned at random, and Adam's
-betas and the clipping of gradients are the detector's: compare these two rows with each other first.
+Questions and language model are the same. End to end, optimizer and batch are the detector's (AdamW; on cached tokens
+it is MuonAdamW): compare these two rows with each other first.
 """
 from __future__ import annotations
 

@@ -81,4 +81,4 @@ def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_
 def _steps(cfg: Config, epochs: int) -> str:
     frames, batch_size = len(DATASETS.build(cfg.train_dataloader.dataset)), cfg.train_dataloader.batch_size
     return (f'{epochs} epochs of {frames} frames, batch {batch_size}: {epochs * -(-frames // batch_size)} steps '
-            f'(`{Path(cfg.filename).name}`)')
+            f'of {cfg.optim_wrapper.optimizer.type} (`{Path(cfg.filename).name}`)')

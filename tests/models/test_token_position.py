@@ -70,6 +70,14 @@ def test_another_range_than_the_heads_is_refused():
               projector=dict(type='IdentityProjector', in_channels=44))
 
 
+def test_a_projector_of_another_width_is_refused_at_once():
+    with pytest.raises(ValueError, match='12 channels of the decoder and 32 of the position: .*in_channels=44, not 12'):
+        build(token_position=dict(type='PolarTokenPosition'))
+    for wrong in (RANGE[:4], (0., 0., 0., 0., 1., 1.)):
+        with pytest.raises(ValueError, match='needs point_cloud_range'):
+            PolarTokenPosition(wrong)
+
+
 def test_groups_that_become_tokens_take_their_points_along():
     queries = dict(type='GroupedSceneQueries', embed_dims=12, token_groups=['b'],
                    groups=dict(a=dict(type='SceneQueries', num_queries=3), b=dict(type='SceneQueries', num_queries=5)))

@@ -65,7 +65,10 @@ def parse_args() -> argparse.Namespace:
                         f'{END!r}; the picture goes to images/ beside it')
     parser.add_argument('--list', action='store_true', help='say what would be run, and stop')
     parser.add_argument('--no-training', action='store_true', help='the table of what is finished by now')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.image_epochs < 0:
+        parser.error(f'--image-epochs must be at least 0, got {args.image_epochs}')
+    return args
 
 
 def read_recipes(args: argparse.Namespace) -> Recipes:

@@ -7,11 +7,10 @@ train_pipeline = [
     dict(type='LoadSurroundImages', size={{_base_.image_size}}, cache=True),
     {{_base_.horizon_band}},
     dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
-    # Turned, but not mirrored: questions tell left from right.
-    dict(type='RandomRotateScaleScene', rotation_range=(-0.3925, 0.3925), scale_range=(1.0, 1.0)),
+    # Neither mirrored nor turned: questions tell left from right, and ask for cameras, whose answers would stay.
     dict(type='ObjectRangeFilter', point_cloud_range={{_base_.point_cloud_range}}),
     dict(type='ObjectNameFilter', classes={{_base_.class_names}}),
-    dict(type='ChooseQuestions', num=10),
+    dict(type='ChooseQuestions', num=20),
     dict(type='PackSceneInputs'),
 ]
 train_dataloader = dict(

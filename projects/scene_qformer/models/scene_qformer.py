@@ -118,6 +118,7 @@ class SceneQFormer(Base3DDetector):
         self.token_position = MODELS.build(token_position) if token_position else None
         self.language_model = MODELS.build(language_model) if language_model else None
         self.projector = build_projector(projector, self.language_model)
+        check_projector_width(self)
         self.bbox_head = MODELS.build(bbox_head) if bbox_head else None
         self.aux_heads = ModuleDict(
             {name: MODELS.build(cfg) for name, cfg in aux_heads.items()}) if aux_heads else None
@@ -363,6 +364,25 @@ def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
             raise ValueError(f'frozen_parts names {name!r}, but this {type(model).__name__} has no such part. Its '
                              f'parts are {parts}.')
         getattr(model, name).requires_grad_(False)
+
+
+def check_projector_width(model: nn.Module) -> None:
+    """With ``token_position`` the projector reads more than the decoder's channels.
+
+    Detection never calls the projector, so that another width would show after the training only.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    weights = [] if model.projector is None else [value for value in model.projector.parameters() if value.dim() == 2]
+    width = getattr(model.decoder, 'embed_dims', None)
+    if model.token_position is None or not weights or width is None:
+        return
+    expected = width + model.token_position.channels
+    if weights[0].shape[1] != expected:
+        raise ValueError(f'With token_position, the projector reads {width} channels of the decoder and '
+                         f'{model.token_position.channels} of the position: set projector.in_channels={expected}, not '
+                         f'{weights[0].shape[1]}, or token_position=None.')
 
 
 def check_one_space(model: nn.Module) -> None:

@@ -30,12 +30,19 @@ class PolarTokenPosition(BaseModule):
     Args:
         point_cloud_range: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` metres, LiDAR frame: the space that
             reference points in [0, 1] span.
+
+    Raises:
+        ValueError: If the range is none.
     """
 
     channels = 4 + 2 * NUM_HARMONICS + 2 * NUM_OCTAVES
 
     def __init__(self, point_cloud_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)) -> None:
         super().__init__()
+        if len(point_cloud_range) != 6 or not all(low < high for low, high in zip(
+                point_cloud_range[:3], point_cloud_range[3:])):
+            raise ValueError('PolarTokenPosition needs point_cloud_range (x_min, y_min, z_min, x_max, y_max, z_max), '
+                             f'got {tuple(point_cloud_range)}.')
         self.register_buffer('point_cloud_range', torch.tensor(point_cloud_range), persistent=False)
 
     def forward(self, queries: Tensor, reference_points: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class StaleTokenCacheError(ValueError):
 class Provenance:
     """What the tokens of a cache are and what they were made from."""
 
-    space: str  # 'queries': what the decoder gives, (Q, C); 'tokens': behind the projector, (Q, D)
+    space: str  # 'queries': what the projector reads, (Q, C); 'tokens': behind the projector, (Q, D)
     dtype: str  # as safetensors is to hold them: 'float32', 'float16' or 'bfloat16'
     config: str  # path, for people
     settings: dict  # what of the config matters

@@ -23,7 +23,7 @@ class LoadSceneTokens(BaseTransform):
 
     Args:
         cache: Folder of the cache.
-        space: What the model expects: ``queries``, the decoder's output, to go through a projector that can still be
+        space: What the model expects: ``queries``, what a projector reads, one that can still be
             trained; or ``tokens``, which went through it.
         config: The encoder's config: the cache must hold what it gives. By default the one that the cache was made
             from, if that file still exists: then the cache must be as new as the file.
