@@ -74,10 +74,10 @@ class LanguageRow:
             return {'all parts': result['seconds'] / 60}
         minutes = {'language model': result['seconds'] / 60}
         for detector in run.after:
-            for image_branch in detector.after:
-                minutes = {'image branch': (image_branch.result() or {})['seconds'] / 60, **minutes}
             minutes = {'detector': (detector.result() or {})['seconds'] / 60,
                        'tokens': result['preparation_seconds'] / 60, **minutes}
+            for image_branch in detector.after:
+                minutes = {'image branch': (image_branch.result() or {})['seconds'] / 60, **minutes}
         return minutes
 
     def detector_map(self, run: TrainingRun) -> float | None:
