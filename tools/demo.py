@@ -1,6 +1,6 @@
 """The main job on the embedded data: write a synthetic nuScenes, train on it, test, draw what the model sees, ask it.
 
-    make demo                                  # after the set-up about 20 minutes on 2 cores
+    make demo                                  # after the set-up 15 minutes on 2 cores, and some more for questions
     make demo DEMO_ARGS='--no-questions'       # the detector alone, at most 15 minutes
     make demo DEMO_ARGS='--longer'             # four times the epochs, better scores
     python tools/demo.py --epochs 3            # in an environment that is there

@@ -63,7 +63,7 @@ def test_the_same_losses(run):
     result = run('--epochs', '2', '--wanted', '0')
     assert (result['frames'], result['steps']) == (5, 6)
     losses = result['losses']
-    assert losses[tool.CACHED] == pytest.approx(losses[tool.DECODED], abs=1e-5)
+    assert losses[tool.CACHED] == pytest.approx(losses[tool.DECODED], abs=1e-4)  # Muon's steps are of bfloat16
     assert losses[tool.KEPT] == losses[tool.DECODED]
     assert len(set(losses[tool.CACHED])) == 6 and losses[tool.CACHED][-1] < losses[tool.CACHED][0]  # they learn
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in result['seconds'].values())

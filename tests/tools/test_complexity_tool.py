@@ -32,13 +32,13 @@ def test_table_and_numbers(monkeypatch, capsys, tmp_path):
         assert all(costs[name][key] > 0 for key in (
             'parameters', 'activation_bytes', 'flops', 'seconds', 'train_flops', 'train_seconds')), name
         assert costs[name]['train_flops'] > costs[name]['flops']
-    mlp = 2 * (128 * 256 + 256 * 192)  # a query
+    mlp = 2 * (160 * 256 + 256 * 192)  # a query: 128 channels, 32 of its place
     assert costs['projector']['flops'] == 2 * 23 * mlp
     queries = MODELS.build(dict(Config.fromfile(CONFIGS / 'scene-qformer_tiny_synthetic.py').model.scene_queries,
                                 num_queries=23, num_proposals=11))
     assert costs['scene_queries']['parameters'] == sum(parameter.numel() for parameter in queries.parameters())
     assert costs['scene_queries.learned']['parameters'] == (23 - 11) * (128 + 3)
-    assert f'| projector | {128 * 256 + 256 + 256 * 192 + 192:,} |' in printed
+    assert f'| projector | {160 * 256 + 256 + 256 * 192 + 192:,} |' in printed
 
 
 def test_backbone_of_the_default_config(monkeypatch, capsys, tmp_path):

@@ -31,7 +31,7 @@ model = dict(
     language_model=dict(
         model=dict(hidden_size=48, intermediate_size=67, num_hidden_layers=2, max_position_embeddings=97),
         generation=dict(max_new_tokens=31)))
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+optim_wrapper = dict(optimizer=dict(lr=4e-3, muon_lr=1e-2))
 train_dataloader = dict(dataset=dict(pipeline=chosen))
 val_dataloader = dict(dataset=dict(pipeline=images))
 '''
