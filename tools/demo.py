@@ -24,6 +24,7 @@ from scene_qformer.evaluation.results_table import read_scores
 from scene_qformer.experiment import epoch_options, has_scores, keep_other_results, last_epoch
 from scene_qformer.pipeline import Pipeline, StepFailed, training_line
 from scene_qformer.synthetic.intact import find_fault
+from scene_qformer.token_cache.provenance import file_sha256
 
 CONFIG = 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
 VERSION = 'v1.0-mini'
@@ -123,11 +124,6 @@ def config_digest(path: str) -> str:
     return hashlib.sha256(repr(Config.fromfile(path).to_dict()).encode()).hexdigest()
 
 
-def file_digest(path: str | Path) -> str:
-    """Of all that a file holds."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 def require_language_model() -> None:
     """Look for what the last steps need before the first ones take a quarter of an hour.
 
@@ -162,7 +158,7 @@ def answer_questions(demo: Pipeline, root: Path, out: Path, checkpoint: str, epo
 
     trainings = {name: language / name for name in LANGUAGE_CONFIGS}
     keep_other_results(language, dict(
-        epochs=epochs, amp='--amp' in flags, detector=file_digest(checkpoint), questions=file_digest(train),
+        epochs=epochs, amp='--amp' in flags, detector=file_sha256(checkpoint), questions=file_sha256(train),
         configs={name: config_digest(config) for name, config in LANGUAGE_CONFIGS.items()}))
     commands = []
     for name, config in LANGUAGE_CONFIGS.items():

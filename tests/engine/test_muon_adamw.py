@@ -35,8 +35,8 @@ def wrapper_of(model, **optimizer):
                                            optimizer={**OPTIMIZER, **optimizer}))
 
 
-def train(model, steps, *optimizers):
-    for step in range(steps):
+def train(model, steps, *optimizers, start=0):
+    for step in range(start, start + steps):
         for optimizer in optimizers:
             optimizer.zero_grad()
         model(torch.arange(step, step + 3) % 11).logsumexp(-1).sum().backward()
@@ -78,11 +78,7 @@ def test_goes_on_where_it_stopped():
     resumed.load_state_dict(half.state_dict())
     second = wrapper_of(resumed)
     second.load_state_dict(first.state_dict())
-    second.optimizer.zero_grad()
-    for step in range(3, 6):
-        second.optimizer.zero_grad()
-        resumed(torch.arange(step, step + 3) % 11).logsumexp(-1).sum().backward()
-        second.optimizer.step()
+    train(resumed, 3, second.optimizer, start=3)
     for value, expected in zip(resumed.parameters(), whole.parameters()):
         torch.testing.assert_close(value, expected, rtol=0, atol=0)
     with pytest.raises(ValueError, match='state of MuonAdamW .muon, adamw., got state, param_groups'):

@@ -1,5 +1,5 @@
-# For a small language model from scratch, on tokens that were computed before. Muon for its matrices: reading scene
-# tokens is a small part of the first gradients, nearly all of which are about the text.
+# For a small language model from scratch, on tokens that were computed before. Muon for its matrices, so that
+# reading scene tokens is not lost beside the text, which is learned first.
 max_epochs = 30
 
 optim_wrapper = dict(

@@ -16,8 +16,8 @@ class MuonAdamW(Optimizer):
     """torch's ``Muon`` and torch's ``AdamW`` as one optimizer.
 
     Muon (Jordan et al., https://kellerjordan.github.io/posts/muon/) makes all singular values of a matrix's step alike,
-    so that rare directions are learned as fast as common ones. A small language model that reads scene tokens from
-    nothing has such: nearly all of its first gradients are about the text. Its step is scaled to the size of AdamW's
+    so that rare directions are learned as fast as common ones. It is meant for small language models that learn to read
+    scene tokens from nothing, and learn the text first. Its step is scaled to the size of AdamW's
     (Liu et al., arXiv 2502.16982, section 2.2), so that rates are comparable.
 
     Args:

@@ -17,7 +17,7 @@ from .language.text_samples import batch_text
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
 from .scene_queries.query_set import check_query_group
-from .token_projector import build_projector
+from .token_projector import build_projector, input_width
 
 CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
 
@@ -374,15 +374,14 @@ def check_projector_width(model: nn.Module) -> None:
     Raises:
         ValueError: If it does not.
     """
-    weights = [] if model.projector is None else [value for value in model.projector.parameters() if value.dim() == 2]
     width = getattr(model.decoder, 'embed_dims', None)
-    if model.token_position is None or not weights or width is None:
+    if model.token_position is None or model.projector is None or width is None:
         return
-    expected = width + model.token_position.channels
-    if weights[0].shape[1] != expected:
+    expected, given = width + model.token_position.channels, input_width(model.projector)
+    if given not in (None, expected):
         raise ValueError(f'With token_position, the projector reads {width} channels of the decoder and '
                          f'{model.token_position.channels} of the position: set projector.in_channels={expected}, not '
-                         f'{weights[0].shape[1]}, or token_position=None.')
+                         f'{given}, or token_position=None.')
 
 
 def check_one_space(model: nn.Module) -> None:

@@ -71,6 +71,11 @@ class IdentityProjector(BaseModule):
         return query
 
 
+def input_width(projector: nn.Module) -> int | None:
+    """The channels that a projector reads; None of one that does not tell, as it has no matrix."""
+    return next((value.shape[1] for value in projector.parameters() if value.dim() == 2), None)
+
+
 def build_projector(projector: dict | None, language_model: nn.Module | None) -> nn.Module | None:
     """A projector to the language model's width.
 

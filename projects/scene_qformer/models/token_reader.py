@@ -8,7 +8,7 @@ from torch import Tensor
 from .checkpoint_shapes import refuse_other_shapes
 from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
-from .token_projector import build_projector
+from .token_projector import build_projector, input_width
 
 
 @MODELS.register_module()
@@ -109,7 +109,4 @@ class TokenReader(Base3DDetector):
 
     def _input_width(self) -> int | None:
         """C; None of a projector that does not tell."""
-        if self.projector is None:
-            return self.language_model.hidden_size
-        first = next((value for value in self.projector.parameters() if value.dim() == 2), None)
-        return None if first is None else first.shape[1]
+        return self.language_model.hidden_size if self.projector is None else input_width(self.projector)

@@ -70,7 +70,8 @@ def read_once(llm: nn.Module, prefix: SplicedText, rest: SplicedText, owners: Se
         owners: For each row the number of its prefix.
     """
     index = torch.tensor(owners, device=prefix.inputs_embeds.device)
-    cache = call_causal_lm(llm, index[:1] * 0, use_cache=True, inputs_embeds=prefix.inputs_embeds,
+    any_place = index.new_zeros(1)  # of the logits, which nobody reads
+    cache = call_causal_lm(llm, any_place, use_cache=True, inputs_embeds=prefix.inputs_embeds,
                            attention_mask=prefix.attention_mask, position_ids=prefix.position_ids).past_key_values
     cache.batch_select_indices(index)
     mask = torch.cat((prefix.attention_mask[index], rest.attention_mask), dim=1)
