@@ -21,8 +21,8 @@ model = dict(
     language_model=dict(model=dict(hidden_size=24, intermediate_size=31, num_hidden_layers=1, num_attention_heads=3,
                                    num_key_value_heads=1, tokenizer='{root}/tokenizer')))
 # not Muon, which orthogonalises in bfloat16: rounding would grow
-optim_wrapper = dict(
-    constructor='DefaultOptimWrapperConstructor', optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, betas=(0.9, 0.95)))
+optim_wrapper = dict(constructor='DefaultOptimWrapperConstructor',
+                     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, betas=(0.9, 0.95)))
 data_root = '{root}'
 train_dataloader = dict(batch_size=2, dataset=dict(
     data_root=data_root, questions=dict(path='{root}/questions.json'), pipeline=[
