@@ -5,24 +5,17 @@ from small_llm import BATCH, FAMILIES, SIZES, conversation
 from scene_qformer.models.language import SceneLanguageModel
 from scene_qformer.models.language.chat import TokenizedText
 from scene_qformer.models.language.shared_scene import (
-    check_sharing_is_exact,
+    separate_positions,
     separate_segments,
     share_prefix,
     splice_segments,
 )
 
-OTHERS = dict(
-    opt=dict(model_type='opt', hidden_size=24, word_embed_proj_dim=24, ffn_dim=31, num_hidden_layers=2,
-             num_attention_heads=3, max_position_embeddings=97, init_std=0.3),
-    bloom=dict(model_type='bloom', hidden_size=24, n_layer=2, n_head=3, initializer_range=0.3),  # no position ids
-    gemma3=dict(model_type='gemma3_text', hidden_size=24, intermediate_size=31, num_hidden_layers=2, head_dim=8,
-                num_attention_heads=3, num_key_value_heads=1, max_position_embeddings=97, sliding_window=3,
-                layer_types=['sliding_attention', 'full_attention']))
-
 
 def test_mask_and_positions_by_hand():
     """The picture in the module's docstring, with one place of padding."""
-    mask, position_ids = separate_segments(torch.tensor([[0, 0, 1, 1, 2, 2, -1]]), torch.float32)
+    segments = torch.tensor([[0, 0, 1, 1, 2, 2, -1]])
+    mask, position_ids = separate_segments(segments, torch.float32), separate_positions(segments)
     assert mask.shape == (1, 1, 7, 7)
     assert (mask[0, 0] == 0).int().tolist() == [
         [1, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0, 0],
@@ -70,30 +63,6 @@ def test_loss_and_gradients_as_of_separate_sequences(family, kwargs, per_pass, t
     assert torch.allclose(loss, shared_loss, atol=1e-5)
     assert torch.allclose(gradient, shared_gradient, atol=1e-5)
     assert shared_places < text_places  # fewer tokens went in
-
-
-def test_other_families_are_tried(tokenizer_folder):
-    SceneLanguageModel(OTHERS['opt'], tokenizer_folder, share_scene_tokens=True)
-    with pytest.raises(ValueError, match='other results than separate sequences on BloomForCausalLM'):
-        SceneLanguageModel(OTHERS['bloom'], tokenizer_folder, share_scene_tokens=True)
-    with pytest.raises(ValueError, match='is not for Gemma3ForCausalLM with sliding_window=3'):
-        SceneLanguageModel(OTHERS['gemma3'], tokenizer_folder, share_scene_tokens=True)
-
-
-def test_the_trial_notices_a_model_that_ignores_the_mask(tokenizer_folder):
-    """With initial weights as small as those of the configs."""
-    for family in FAMILIES:
-        llm = SceneLanguageModel(dict(SIZES[family], initializer_range=0.02), tokenizer_folder).llm
-        check_sharing_is_exact(llm)
-        forward = llm.forward
-        llm.forward = lambda inputs_embeds, attention_mask, position_ids, forward=forward, **kwargs: forward(
-            inputs_embeds=inputs_embeds, position_ids=position_ids)
-        with pytest.raises(ValueError, match='share_scene_tokens=False'):
-            check_sharing_is_exact(llm)
-        llm.forward = lambda inputs_embeds, attention_mask, position_ids, forward=forward, **kwargs: forward(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask)
-        with pytest.raises(ValueError, match='share_scene_tokens=False'):
-            check_sharing_is_exact(llm)
 
 
 def test_blind_and_conversations_that_share_nothing(tokenizer_folder):

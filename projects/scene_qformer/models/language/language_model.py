@@ -16,8 +16,10 @@ from .llm_loading import check_vocabulary_fits, create_causal_lm, load_causal_lm
 from .llm_tuning import recompute_activations, set_trainable, set_training_mode
 from .logits import logits_at
 from .saved_weights import accept_names_without_adapters, fingerprint, leave_out_of_checkpoints
+from .shared_attention import inputs_apart
 from .shared_prompt import can_share, cut_rows, read_once, shared_length
-from .shared_scene import check_sharing_is_exact, separate_segments, share_prefix, splice_segments
+from .shared_scene import share_prefix, splice_segments
+from .sharing_check import prepare_to_share
 from .splice import IGNORE_INDEX, SplicedText, splice_scene_tokens
 from .text_rows import TextRow, check_batch, prompt_rows, stack_rows, training_rows
 
@@ -100,7 +102,7 @@ class SceneLanguageModel(BaseModule):
         self.generation = dict(generation or {})
         self.share_scene_tokens = share_scene_tokens
         if share_scene_tokens:
-            check_sharing_is_exact(llm)
+            prepare_to_share(llm)
         if gradient_checkpointing:
             recompute_activations(llm)
         self.llm = set_trainable(llm, trainable, lora)
@@ -201,7 +203,8 @@ class SceneLanguageModel(BaseModule):
     def _summed_loss(self, scene_tokens: Tensor | None, rows: Sequence[TextRow]) -> Tensor:
         """Sum over the learned tokens."""
         spliced = self._splice(scene_tokens, rows, 'right')
-        return self._summed_cross_entropy(spliced, spliced.attention_mask, spliced.position_ids)
+        return self._summed_cross_entropy(spliced, attention_mask=spliced.attention_mask,
+                                          position_ids=spliced.position_ids)
 
     def _summed_loss_of_shared(self, scene_tokens: Tensor, rows: Sequence[TextRow]) -> Tensor:
         """The same, with the questions of a frame side by side."""
@@ -209,17 +212,16 @@ class SceneLanguageModel(BaseModule):
         shared = [(frame, text) for frame, texts in frames.items() for text in share_prefix(texts)]
         spliced = self._splice(scene_tokens, [TextRow(frame, 0, row.text) for frame, row in shared], 'right')
         segments = splice_segments([row for _, row in shared], scene_tokens.shape[1])
-        mask, position_ids = separate_segments(segments.to(spliced.inputs_embeds.device), spliced.inputs_embeds.dtype)
-        return self._summed_cross_entropy(spliced, mask, position_ids)
+        return self._summed_cross_entropy(spliced, **inputs_apart(
+            self.llm, segments.to(spliced.inputs_embeds.device), spliced.inputs_embeds.dtype))
 
-    def _summed_cross_entropy(self, spliced: SplicedText, attention_mask: Tensor, position_ids: Tensor) -> Tensor:
-        """Each learned token is predicted at the place before it."""
+    def _summed_cross_entropy(self, spliced: SplicedText, **inputs: Any) -> Tensor:
+        """Each learned token is predicted at the place before it; what else the model takes is given."""
         assert spliced.labels is not None
         targets = F.pad(spliced.labels[:, 1:], (0, 1), value=IGNORE_INDEX)
         # Logits, the largest tensor of all, only for the places where some sample learns: not for the scene tokens.
         places = (targets != IGNORE_INDEX).any(0).nonzero()[:, 0]
-        logits = logits_at(self.llm, places, inputs_embeds=spliced.inputs_embeds, attention_mask=attention_mask,
-                           position_ids=position_ids)
+        logits = logits_at(self.llm, places, inputs_embeds=spliced.inputs_embeds, **inputs)
         return F.cross_entropy(logits.flatten(0, 1).float(), targets[:, places].flatten(), ignore_index=IGNORE_INDEX,
                                reduction='sum')
 
