@@ -13,7 +13,8 @@ LAYOUTS = dict(
     one_token_each=[[0, 0, 1, 2, 3]],
     nothing_after_the_prefix_of_one=[[0, 0, 1, 2], [0, 0, -1, -1]],
     unequal_prefixes=[[0, 0, 1, 1, 2], [0, 1, 1, 1, 1]],
-    no_prefix=[[1, 1, 2], [1, 2, -1]])
+    no_prefix=[[1, 1, 2], [1, 2, -1]],
+    one_a_row=[[1, 1, 1], [1, -1, -1], [1, 1, -1]])
 
 
 def test_layout_by_hand():
@@ -40,7 +41,7 @@ def test_folds_and_back():
 @pytest.mark.parametrize('groups', [1, 3])
 @pytest.mark.parametrize('segments', LAYOUTS.values(), ids=LAYOUTS)
 def test_as_pytorchs_under_the_mask(segments, groups, dtype, tolerance):
-    """Outputs and all gradients, of every place that is not padding; there is no text in ``unequal_prefixes``."""
+    """Outputs and all gradients, of every place that is not padding."""
     torch.manual_seed(11)
     segments = torch.tensor(segments)
     shape = (len(segments), segments.shape[1], 7)

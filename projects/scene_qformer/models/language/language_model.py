@@ -131,8 +131,7 @@ class SceneLanguageModel(BaseModule):
         check_batch(batch_text, scene_tokens, self.hidden_size)
         rows = training_rows(self.chat, batch_text, scene_tokens, self.max_length)
         num_learned = sum(sum(row.text.learned) for row in rows)
-        summed_loss = self._summed_loss if scene_tokens is None or not self.share_scene_tokens else (
-            self._summed_loss_of_shared)
+        summed_loss = self._summed_loss_of_shared if self.share_scene_tokens else self._summed_loss
         total: Any = sum(summed_loss(scene_tokens, part) for part in self._passes(rows))
         return dict(loss_text=total / num_learned)
 
@@ -206,12 +205,12 @@ class SceneLanguageModel(BaseModule):
         return self._summed_cross_entropy(spliced, attention_mask=spliced.attention_mask,
                                           position_ids=spliced.position_ids)
 
-    def _summed_loss_of_shared(self, scene_tokens: Tensor, rows: Sequence[TextRow]) -> Tensor:
+    def _summed_loss_of_shared(self, scene_tokens: Tensor | None, rows: Sequence[TextRow]) -> Tensor:
         """The same, with the questions of a frame side by side."""
         frames = {row.frame: [other.text for other in rows if other.frame == row.frame] for row in rows}
         shared = [(frame, text) for frame, texts in frames.items() for text in share_prefix(texts)]
         spliced = self._splice(scene_tokens, [TextRow(frame, 0, row.text) for frame, row in shared], 'right')
-        segments = splice_segments([row for _, row in shared], scene_tokens.shape[1])
+        segments = splice_segments([row for _, row in shared], 0 if scene_tokens is None else scene_tokens.shape[1])
         return self._summed_cross_entropy(spliced, **inputs_apart(
             self.llm, segments.to(spliced.inputs_embeds.device), spliced.inputs_embeds.dtype))
 

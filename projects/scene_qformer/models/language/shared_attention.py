@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -44,6 +45,7 @@ class SharedLayout:
         real: ``(N, L)`` bool, False where it is shorter.
         origin: ``(B (T - P), )`` int64, the inverse of ``places``: where in ``N L`` a place's token is; 0 for padding.
         padding: ``(B (T - P), )`` bool.
+        one_a_row: Whether every row is a single text, padded on the right: no place sees padding before itself.
     """
 
     def __init__(self, segments: Tensor) -> None:
@@ -52,6 +54,7 @@ class SharedLayout:
         lengths = (segments == PREFIX).sum(1)
         same = bool((lengths == lengths[0]).all()) and bool((segments[:, :lengths[0]] == PREFIX).all())
         self.prefix = int(lengths[0]) if same else 0
+        self.one_a_row = bool(((segments == segments[:, :1]) | (segments == PADDING)).all())
         texts = segments[:, self.prefix:]
         rows = torch.arange(len(texts), device=texts.device)[:, None]
         self.padding = (texts == PADDING).flatten()
@@ -102,12 +105,14 @@ def shared_scene_attention(module: nn.Module, query: Tensor, key: Tensor, value:
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
     layout: SharedLayout | None = getattr(attention_mask, _LAYOUT, None)
-    if layout is None or dropout or query.device.type != 'cpu' or not layout.prefix:
+    if layout is None or dropout or query.device.type != 'cpu' or not (layout.prefix or layout.one_a_row):
         mask = attention_mask if layout is None else layout.mask(query.dtype)
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]
-    out = _SharedAttention.apply(query.float(), repeat_kv(key, groups).float(), repeat_kv(value, groups).float(),
-                                 layout, scaling)
+    inputs = query.float(), repeat_kv(key, groups).float(), repeat_kv(value, groups).float()
+    with torch.autocast('cpu', enabled=False):  # which would take bfloat16
+        out = (F.scaled_dot_product_attention(*inputs, is_causal=True, scale=scaling) if layout.one_a_row else
+               _SharedAttention.apply(*inputs, layout, scaling))
     return out.to(query.dtype).transpose(1, 2), None
 
 

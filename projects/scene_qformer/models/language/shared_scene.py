@@ -61,7 +61,12 @@ def _prefix_length(text: TokenizedText) -> int:
 
 
 def splice_segments(shared: Sequence[SharedText], num_scene_tokens: int) -> Tensor:
-    """The segments after the splice, ``(B, T)`` int64, right padded with ``PADDING``."""
+    """The segments after the splice, ``(B, T)`` int64, right padded with ``PADDING``.
+
+    Args:
+        shared: Texts; without scene tokens no matter how many those are.
+        num_scene_tokens: That take the place of a placeholder.
+    """
     rows = [[PREFIX] * (num_scene_tokens - 1) * row.text.input_ids.count(IMAGE_TOKEN_INDEX) + row.segments
             for row in shared]
     longest = max(len(row) for row in rows)
