@@ -15,7 +15,11 @@ model = dict(
     projector=dict(_delete_=True, type='MLPProjector', in_channels=160, hidden_channels=256),
     language_model={{_base_.language_model}})
 
-# AdamW for all, as in the detector's training; the language model at 1e-3 with weight decay 0.05. (On cached tokens it
-# has MuonAdamW.) Its last layer is that of its embeddings, and would be listed twice.
+# As on cached tokens; all else at the detector's rate. Detection losses have larger gradients than the language loss.
+train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'language_model.': dict(lr_mult=1.25, decay_mult=5.0)}, bypass_duplicate=True))
+    _delete_=True,
+    type='OptimWrapper',
+    constructor='MuonOptimWrapperConstructor',
+    optimizer=dict(type='MuonAdamW', lr=8e-4, muon_lr=2e-3, weight_decay=0.05, betas=(0.9, 0.95), fused=True),
+    clip_grad=dict(max_norm=35, norm_type=2))

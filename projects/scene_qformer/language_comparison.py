@@ -6,8 +6,9 @@ Three ways to answer, at budgets that are stated, each under every seed::
     blind        the same language model without tokens
     end to end   all parts from images, by the language loss, with and without the boxes' losses beside it
 
-Questions and language model are the same. End to end, optimizer and batch are the detector's (AdamW; on cached tokens
-it is MuonAdamW): compare these two rows with each other first.
+Questions, language model and optimizer are the same. In both, detectors start from one image branch (backbone, neck,
+dense head), which boxes taught where objects are; end to end backbone and neck rest, so that the two rows differ in
+what boxes teach queries and decoder. Batches and rates differ from two stages: compare these two rows with each other.
 """
 from __future__ import annotations
 
@@ -65,13 +66,14 @@ class LanguageRow:
     runs: tuple[TrainingRun, ...]  # one a seed; each leaves its answers to the held-out questions
 
     def minutes(self, run: TrainingRun) -> dict[str, float]:
-        """What a finished run took, start and validation included: ``detector``, ``tokens``, ``language model``.
+        """What a finished run took, start and validation included, by part.
 
-        ``all parts`` where they are trained at once.
+        ``image branch``, ``detector``, ``tokens``, ``language model``; or ``image branch``, ``all parts``.
         """
         result = run.result() or {}
         if self.kind == 'end to end':
-            return {'all parts': result['seconds'] / 60}
+            return {**{'image branch': (each.result() or {})['seconds'] / 60 for each in run.after},
+                    'all parts': result['seconds'] / 60}
         minutes = {'language model': result['seconds'] / 60}
         for detector in run.after:
             minutes = {'detector': (detector.result() or {})['seconds'] / 60,
@@ -114,10 +116,14 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
         pretraining = comparison.pretraining_of(recipes.detector, budget.image)
         start = (replace(plan_run('image branch', 0, pretraining, seen), scored=False), )
 
+    def from_start(cfg: Config, frozen: Sequence[str]) -> Config:
+        for branch in start:
+            cfg = with_options(cfg, image_branch_options(cfg, branch.folder / f'epoch_{budget.image}.pth', frozen))
+        return cfg
+
     def two_stages(number: int, seed: int) -> TrainingRun:
         cfg = with_budget(with_options(recipes.detector, number_options(recipes.detector, number)), budget.detection)
-        if start:
-            cfg = with_options(cfg, image_branch_options(cfg, start[0].folder / f'epoch_{budget.image}.pth'))
+        cfg = from_start(cfg, ['backbone'])
         detector = plan_run(f'detector, {number} queries', seed, cfg, seen, after=start)
         config, checkpoint = detector.folder / 'config.py', detector.folder / f'epoch_{budget.detection}.pth'
         tokens = detector.folder / TOKENS  # trained anew, the detector loses them
@@ -136,7 +142,7 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
             cfg = with_options(cfg, each)
         if cfg.model.get('bbox_head') and asks_about_all_frames(cfg):
             cfg.val_evaluator = [recipes.detector.val_evaluator, cfg.val_evaluator]
-        return leave_answers(plan_run(name, seed, cfg, asked))
+        return leave_answers(plan_run(name, seed, from_start(cfg, ['backbone', 'neck']), asked, after=start))
 
     numbered = number_options(recipes.images, joint_number)
     both = f'{joint_number} tokens, end to end'
@@ -157,7 +163,8 @@ def plan_rows(recipes: Recipes, budget: Budget, numbers: Sequence[int], joint_nu
             if name in wanted or kind == 'blind']
 
 
-# Without a head nothing reads boxes: neither denoising nor what teaches the scene queries where objects are.
+# Without a head nothing reads boxes: neither denoising nor what teaches the scene queries where objects are. A dense
+# head from the image branch stays as it came.
 NO_BOXES: Options = {'model.bbox_head': None, 'model.denoising': None}
 
 
@@ -180,14 +187,15 @@ def number_options(cfg: Config, number: int) -> Options:
     return options
 
 
-def image_branch_options(cfg: Config, checkpoint: Path) -> Options:
-    """What lets a detector start from an image branch that was trained alone; its backbone then rests.
+def image_branch_options(cfg: Config, checkpoint: Path, frozen: Sequence[str]) -> Options:
+    """What lets a detector start from an image branch that was trained alone.
 
     Args:
         cfg: Of the detector.
         checkpoint: Of :class:`ImageCenterPretraining`, with the parts of this detector.
+        frozen: Parts that rest.
     """
-    options: Options = {'load_from': str(checkpoint), 'model.frozen_parts': ['backbone']}
+    options: Options = {'load_from': str(checkpoint), 'model.frozen_parts': list(frozen)}
     if 'center_head' in cfg.model.scene_queries:  # there it is a part of the scene queries
         options['model.scene_queries.center_head.init_cfg'] = dict(
             type='Pretrained', checkpoint=str(checkpoint), prefix='center_head.')

@@ -55,10 +55,9 @@ def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_
     chosen = [f', {step.num} of each frame at every step' for step in recipes.blind.train_dataloader.dataset.pipeline
               if step.type == 'ChooseQuestions']
     facts = {'training questions': f'{num_questions}{"".join(chosen)}'}
+    if budget.image:
+        facts['image branch, once'] = f'{_steps(recipes.detector, budget.image)}, under `ImageCenterPretraining`'
     if 'two stages' in kinds:
-        if budget.image:
-            facts['two stages, image branch, once'] = (f'{_steps(recipes.detector, budget.image)}, under '
-                                                       '`ImageCenterPretraining`')
         facts['two stages, detector'] = _steps(recipes.detector, budget.detection)
     facts['two stages and blind, language model'] = _steps(recipes.blind, budget.language)
     if 'end to end' in kinds:
@@ -67,9 +66,8 @@ def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_
                       if run.cfg.model.get('bbox_head')]
         if not all(isinstance(cfg.val_evaluator, list) for cfg in with_boxes):
             facts['detector mAP, end to end'] = 'not measured: some held-out frames have no question'
-    facts['start of every run'] = (
-        'from nothing; in two stages the tokens are of the detector under the same seed'
-        + (', which starts from backbone (frozen), neck and dense head of one image branch' if budget.image else ''))
+    facts['start'] = ('from one image branch: backbone (frozen), neck (end to end frozen) and dense head; all else'
+                      if budget.image else 'all') + ' from nothing; tokens are of the detector under the same seed'
     facts['precision of training'] = precision_of(recipes.detector)
     results = [result for row in rows for run in row.runs for each in (*run.after, run) if (result := each.result())]
     threads = ' or '.join(map(str, sorted({result['threads'] for result in results})))
