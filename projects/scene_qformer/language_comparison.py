@@ -70,16 +70,18 @@ class LanguageRow:
 
         ``image branch``, ``detector``, ``tokens``, ``language model``; or ``image branch``, ``all parts``.
         """
-        result = run.result() or {}
+        def of(each: TrainingRun, entry: str = 'seconds') -> float:
+            return (each.result() or {})[entry] / 60
+
         if self.kind == 'end to end':
-            return {**{'image branch': (each.result() or {})['seconds'] / 60 for each in run.after},
-                    'all parts': result['seconds'] / 60}
-        minutes = {'language model': result['seconds'] / 60}
-        for detector in run.after:
-            minutes = {'detector': (detector.result() or {})['seconds'] / 60,
-                       'tokens': result['preparation_seconds'] / 60, **minutes}
-            for image_branch in detector.after:
-                minutes = {'image branch': (image_branch.result() or {})['seconds'] / 60, **minutes}
+            minutes, branches = {'all parts': of(run)}, run.after
+        else:
+            minutes, branches = {'language model': of(run)}, ()
+            for detector in run.after:
+                minutes = {'detector': of(detector), 'tokens': of(run, 'preparation_seconds'), **minutes}
+                branches = detector.after
+        for branch in branches:
+            minutes = {'image branch': of(branch), **minutes}
         return minutes
 
     def detector_map(self, run: TrainingRun) -> float | None:
