@@ -28,6 +28,7 @@ from .scene_queries import (
 from .scene_token_preprocessor import SceneTokenPreprocessor
 from .single_level_fpn import SingleLevelFPN
 from .surround_deformable_attention import SurroundDeformableAttention
+from .surround_preprocessor import SurroundImagePreprocessor
 from .token_position import PolarTokenPosition
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 from .token_reader import TokenReader
@@ -39,6 +40,6 @@ __all__ = [
     'NonFiniteLossError', 'PatchQueries', 'PolarTokenPosition', 'ProposalQueries', 'QueryDenoising', 'QuerySet',
     'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries',
     'SceneQueryDecoder', 'SceneTokenPreprocessor', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
-    'SumEncoding', 'SurroundDeformableAttention', 'TimmBackbone', 'TokenReader', 'attention_weights',
-    'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
+    'SumEncoding', 'SurroundDeformableAttention', 'SurroundImagePreprocessor', 'TimmBackbone', 'TokenReader',
+    'attention_weights', 'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
 ]
