@@ -148,11 +148,22 @@ def _amounts(parts: dict[str, list[nn.Module]], passes: Sequence[Callable], read
     return {name: amounts.get(name, 0) for name in (*parts, REST)} | {TOTAL: total}
 
 
+def count_flops(run: Callable[[], Any]) -> int:
+    """Of a call, as the notes say."""
+    with _no_fused_inference(), _flop_counter() as counter:
+        run()
+    return counter.get_total_flops()
+
+
 def _flops(parts: dict[str, list[nn.Module]], passes: Sequence[Callable], backward: bool = False) -> dict[str, float]:
+    with _no_fused_inference(), _flop_counter() as counter:
+        return _amounts(parts, passes, counter.get_total_flops, backward)
+
+
+def _flop_counter() -> FlopCounterMode:
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     counter.mod_tracker = _OneModule()
-    with _no_fused_inference(), counter:
-        return _amounts(parts, passes, counter.get_total_flops, backward)
+    return counter
 
 
 @contextmanager

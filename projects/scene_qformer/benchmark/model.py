@@ -1,0 +1,109 @@
+"""From normalised images to scene tokens: one model in several ways, with the error of its tokens."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from ..fresh_model import build_fresh_model
+from ..random_batch import random_batch_like
+from .floor import measure_rates, model_work
+from .table import Table
+from .timing import time_ways
+
+BASELINE = 'float32, attention weights computed'
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a model is called with."""
+
+    images: Tensor  # (B, N, 3, H, W), normalised
+    samples: list  # with the camera matrices
+
+
+def random_frames(cfg: Config, model: nn.Module, batch_size: int, device: str = 'cpu') -> Frames:
+    """Random images and a ring of cameras, of the config's sizes."""
+    data = model.data_preprocessor(random_batch_like(cfg, batch_size))
+    return Frames(data['inputs']['imgs'].to(device), data['data_samples'])
+
+
+def with_weights(cfg: Config) -> Config:
+    """A copy whose global attention is mmcv's, which computes attention weights that nobody reads.
+
+    Names and parameters are the same. Deformable attention has no such weights, and stays.
+    """
+    changed = cfg.copy()
+    changed.merge_from_dict({f'model.decoder.{name}.type': 'MultiheadAttention'
+                             for name in ('self_attn_cfg', 'cross_attn_cfg')
+                             if cfg.model.decoder[name].type == 'GlobalAttention'})
+    return changed
+
+
+def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
+                ways: Mapping[str, Callable[[nn.Module, Frames], Callable[[], Tensor]]] | None = None,
+                aims: Mapping[str, float] | None = None, title: str = '',
+                report: Callable[[str], None] = lambda line: None) -> Table:
+    """Time a fresh model of a config.
+
+    Args:
+        cfg: Of a model that reads images.
+        batch_size: Frames a call.
+        rounds: Timed calls.
+        device: ``cpu`` or ``cuda:0``.
+        ways: By name, what makes of model and frames a call that returns tokens ``(B, Q, D)``; beside the baseline and
+            the model as the config says.
+        aims: Times as fast as the baseline, by way.
+        title: Of the model.
+        report: Takes lines of progress.
+    """
+    torch.manual_seed(0)
+    model = build_fresh_model(cfg.model).to(device).eval()
+    plain = build_fresh_model(with_weights(cfg).model).to(device).eval()
+    plain.load_state_dict(model.state_dict())
+    frames = random_frames(cfg, model, batch_size, device)
+    calls = {BASELINE: as_it_is(plain, frames), 'float32': as_it_is(model, frames),
+             **{name: way(model, frames) for name, way in (ways or {}).items()}}
+    reference = calls[BASELINE]().float()
+    notes = {name: f'{relative_error(call().float(), reference):.1e}' for name, call in calls.items()
+             if name != BASELINE}
+    work = model_work(model, calls['float32'], frames.images.nbytes)
+    rates = {dtype: measure_rates(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
+    _, cameras, _, height, width = frames.images.shape
+    parameters = sum(value.numel() for value in model.parameters())
+    return Table(
+        title=f'{title or "Model"}: {batch_size} x {cameras} images of {width}x{height}',
+        timings=time_ways(calls, rounds, device, report=report), baseline=BASELINE, samples=batch_size, unit='frame',
+        floor=work.seconds(rates[torch.float32]), aims=aims or {}, notes=notes, notes_title='error of tokens',
+        facts=(f'{parameters / 1e6:.1f} M parameters, {work.operations / 1e9:,.0f} GFLOP a call',
+               'this machine multiplies matrices at '
+               + ' and '.join(f'{rate.operations / 1e9:,.0f} GFLOP/s in {str(dtype).removeprefix("torch.")}'
+                              for dtype, rate in rates.items())
+               + f', and copies {rates[torch.float32].bandwidth / 1e9:.0f} GB/s; the floor is that of float32',
+               "error of tokens: root of the mean square, over that of the baseline's tokens"))
+
+
+@torch.no_grad()
+def _tokens(model: nn.Module, frames: Frames) -> Tensor:
+    return model(frames.images, frames.samples, mode='tensor')
+
+
+def as_it_is(model: nn.Module, frames: Frames) -> Callable[[], Tensor]:
+    """The model, called."""
+    return lambda: _tokens(model, frames)
+
+
+def in_bfloat16(model: nn.Module, frames: Frames) -> Callable[[], Tensor]:
+    """The model, called under autocast."""
+    def call() -> Tensor:
+        with torch.autocast(frames.images.device.type, dtype=torch.bfloat16):
+            return _tokens(model, frames)
+    return call
+
+
+def relative_error(values: Tensor, reference: Tensor) -> float:
+    """``|values - reference| / |reference|``."""
+    return ((values - reference).norm() / reference.norm()).item()

@@ -1,0 +1,108 @@
+"""What each part of tools/benchmark.py sets side by side, on the embedded model."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from scene_qformer.benchmark import growth, loader, model, train
+from scene_qformer.datasets.nuscenes_infos import create_info_files
+
+EMBEDDED = Path(__file__).parents[2] / 'configs' / 'scene_qformer' / 'scene-qformer_tiny_synthetic.py'
+
+
+@pytest.fixture(autouse=True)
+def mmdet3d_scope():
+    init_default_scope('mmdet3d')
+
+
+@pytest.fixture
+def cfg() -> Config:
+    """With images of 96x64 and 31 learned queries: proposals of random weights change places under any rounding."""
+    cfg = Config.fromfile(EMBEDDED)
+    cfg.model.scene_queries = dict(type='SceneQueries', num_queries=31, embed_dims=128)
+    for dataset in (cfg.train_dataloader.dataset, cfg.test_dataloader.dataset):
+        for step in dataset.pipeline:
+            if 'size' in step:
+                step.size = (96, 64)
+    return cfg
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without measuring what the machine could do."""
+    from scene_qformer.benchmark.floor import Rates
+    monkeypatch.setattr(model, 'measure_rates', lambda dtype, device: Rates(1e9, 1e9))
+
+
+def test_loading_of_synthetic_frames(synthetic_root, tmp_path):
+    create_info_files(synthetic_root, 'v1.0-mini', out=tmp_path)
+    table = loader.loader_table(synthetic_root, str(tmp_path / 'nuscenes_infos_val.pkl'), (97, 53), frames=2, rounds=1)
+    assert table.samples == 2 and list(table.timings) == [loader.BASELINE, loader.OURS, loader.CACHED]
+    assert table.ratio(loader.OURS) > 1 and table.ratio(loader.CACHED) > table.ratio(loader.OURS)
+    assert 0 < table.floor < table.timings[loader.OURS].median
+    assert table.title == 'Loading: 6 JPEG files of 1600x900 to 97x53'
+    with pytest.raises(ValueError, match='Expected 5 frames in .* got 4: ask for fewer'):
+        loader.read_frames(synthetic_root, str(tmp_path / 'nuscenes_infos_val.pkl'), 5)
+
+
+def test_loading_of_real_frames_is_within_the_bounds(real_nuscenes_root, tmp_path):
+    """Less than 2 of 255 away from what mmdet3d loads, and intrinsics exact."""
+    create_info_files(real_nuscenes_root, 'v1.0-trainval', out=tmp_path)
+    infos = loader.read_frames(real_nuscenes_root, str(tmp_path / 'nuscenes_infos_val.pkl'), 2)
+    assert loader.intrinsic_error(infos, (336, 336)) < 1e-12
+    table = loader.loader_table(real_nuscenes_root, str(tmp_path / 'nuscenes_infos_val.pkl'), (336, 336), 2, rounds=1)
+    difference, = (fact for fact in table.facts if fact.startswith('mean absolute difference'))
+    from_theirs, from_averages = (float(part.split(' of 255')[0].split()[-1]) if ' of 255' in part else
+                                  float(part.split()[0]) for part in difference.partition(': ')[2].split('; '))
+    assert 0 < from_averages < from_theirs < 2
+
+
+def test_pixels_are_what_was_normalised():
+    images = torch.arange(2 * 3 * 5 * 7.).view(1, 2, 3, 5, 7)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loader.MEAN, loader.STD))
+    pixels = loader._pixels([(images - mean) / std])
+    assert pixels.shape == (2, 5, 7, 3)
+    assert np.allclose(pixels, images[0].permute(0, 2, 3, 1).flip(-1).numpy(), atol=1e-3)
+
+
+def test_the_baseline_computes_attention_weights(cfg):
+    plain = model.with_weights(cfg)
+    assert plain.model.decoder.self_attn_cfg.type == 'MultiheadAttention'
+    assert plain.model.decoder.cross_attn_cfg == cfg.model.decoder.cross_attn_cfg  # deformable
+    assert cfg.model.decoder.self_attn_cfg.type == 'GlobalAttention'
+
+
+def test_tokens_in_several_ways(cfg, quick):
+    table = model.model_table(cfg, batch_size=2, rounds=1, ways={
+        'bfloat16': model.in_bfloat16, 'zero': lambda built, frames: lambda: torch.zeros(2, 31, 192)})
+    assert list(table.timings) == [model.BASELINE, 'float32', 'bfloat16', 'zero'] and table.samples == 2
+    errors = {name: float(note) for name, note in table.notes.items()}
+    assert errors['float32'] < 1e-4 < errors['bfloat16'] < 0.1 and errors['zero'] == 1
+    assert table.title.endswith('2 x 6 images of 96x64')
+
+
+def test_training_in_several_ways(cfg):
+    table = train.train_table(cfg, batch_size=1, rounds=1)
+    assert list(table.timings)[0] == table.baseline == train.BASELINE and len(table.timings) == 5
+
+
+def test_growth(cfg, monkeypatch):
+    monkeypatch.setattr(growth, 'DEFAULT', dict(cameras=6, side=64))
+    monkeypatch.setattr(growth, 'AXES', {
+        'cameras': ((1, 6), lambda value: dict(cameras=value)),
+        'image side, pixels': ((64, 128), lambda value: dict(side=value)),
+        'queries = tokens': ((31, 61), lambda value: {'scene_queries.num_queries': value}),
+        'decoder layers': ((1, 3), lambda value: {'decoder.num_layers': value})})
+    points = growth.measure_growth(cfg, rounds=1)
+    by_axis = {axis: [point for point in points if point.axis == axis] for axis in growth.AXES}
+    assert all(sum(point.is_default for point in of_axis) == 1 for of_axis in by_axis.values())
+    assert all(first.operations < second.operations for first, second in by_axis.values())
+    default = by_axis['cameras'][1]
+    assert default.operations == by_axis['decoder layers'][1].operations
+    few, many = (point.operations for point in by_axis['image side, pixels'])
+    assert 2 < many / few < 4  # of the decoder, only the keys and values grow with the image
+    text = growth.to_markdown(points)
+    assert '| cameras | 1: ' in text and '**6: ' in text
