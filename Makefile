@@ -9,6 +9,8 @@ RUN := $(VENV)/bin/python
 DEMO_ARGS ?=
 # Handed to pytest, e.g. make test TEST_ARGS='-k geometry -x'
 TEST_ARGS ?=
+# Handed to tools/benchmark.py, e.g. make bench BENCH_ARGS='--root data/nuscenes --page docs/performance.md'
+BENCH_ARGS ?=
 # Test processes; each computes with one thread, so together they use what a laptop has.
 TEST_WORKERS ?= 2
 
@@ -17,7 +19,7 @@ TEST_WORKERS ?= 2
 BOOTSTRAP = $(firstword $(foreach name,$(PYTHON) python3.11 python3.12 python3.10 python3 python, \
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(name))))
 
-.PHONY: help setup demo test test-slow lint format clean clean-venv
+.PHONY: help setup demo bench test test-slow lint format clean clean-venv
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -32,6 +34,9 @@ setup:  ## make .venv with everything in it (PYTHON=... to name an interpreter)
 
 demo: setup  ## the main job: data, training, test, pictures, into work_dirs/demo (DEMO_ARGS=...)
 	$(RUN) tools/demo.py $(DEMO_ARGS)
+
+bench: setup  ## what the parts cost on this machine, in about ten minutes on a CPU (BENCH_ARGS=...)
+	$(RUN) tools/benchmark.py all $(BENCH_ARGS)
 
 test: lint  ## lint, then all tests but the slow ones (TEST_ARGS=..., TEST_WORKERS=2)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n $(TEST_WORKERS) $(TEST_ARGS)

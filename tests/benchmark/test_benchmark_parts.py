@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from scene_qformer.benchmark import growth, loader, model, train
+from scene_qformer.benchmark import growth, loader, model, ops, train
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 
 EMBEDDED = Path(__file__).parents[2] / 'configs' / 'scene_qformer' / 'scene-qformer_tiny_synthetic.py'
@@ -106,3 +106,14 @@ def test_growth(cfg, monkeypatch):
     assert 2 < many / few < 4  # of the decoder, only the keys and values grow with the image
     text = growth.to_markdown(points)
     assert '| cameras | 1: ' in text and '**6: ' in text
+
+
+def test_operators_agree_and_are_timed():
+    case = ops.Case('small', 2, 5, ((7, 3), (3, 2)))
+    baseline, ways = ops.operators('cpu')
+    inputs = ops._inputs(case, 'cpu', requires_grad=False)
+    results = [way(inputs, case) for way in ways.values()]
+    assert len(results) == 3 and all(torch.allclose(result, results[0], atol=1e-5) for result in results)
+    forward, both = ops.ops_tables(rounds=1, cases=(case, ))
+    assert forward.title == 'small, forward' and both.title == 'small, forward and backward'
+    assert both.floor == 3 * forward.floor > 0 and set(both.aims) == {'vectorized'}

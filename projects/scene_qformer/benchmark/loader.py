@@ -36,7 +36,7 @@ def loader_table(root: str | Path, ann_file: str, size: tuple[int, int], frames:
     """
     infos = read_frames(root, ann_file, frames)
     files = [Path(camera['img_path']).read_bytes() for info in infos for camera in info['images'].values()]
-    pipelines = {
+    pipelines: dict[str, list[dict]] = {
         BASELINE: [dict(type='LoadMultiViewImageFromFiles', to_float32=True, num_views=len(infos[0]['images'])),
                    dict(type='MultiViewWrapper', transforms=[dict(type='Resize', scale=size, keep_ratio=False)]),
                    dict(type='Pack3DDetInputs', keys=['img'])],
@@ -97,7 +97,7 @@ def intrinsic_error(infos: Sequence[dict], size: tuple[int, int]) -> float:
         scale = np.diag([size[0] / width, size[1] / height, 1.])
         errors += [np.abs(loaded[:3, :3] - scale @ np.asarray(camera['cam2img'])[:3, :3]).max()
                    for loaded, camera in zip(results['cam2img'], info['images'].values())]
-    return float(max(errors))
+    return max(map(float, errors))
 
 
 def _pixels(batches: Sequence[Tensor]) -> np.ndarray:
