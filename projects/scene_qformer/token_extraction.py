@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,8 +14,10 @@ from mmengine.registry import DefaultScope
 
 from .dataset_config import innermost_dataset
 from .engine import DETECTION_PARTS, checkpoint_weights, require_weights
-from .inference import load_model
+from .inference import load_model, spread_indices
 from .token_cache import SPACES, plain_test_dataset
+
+CALIBRATION_FRAMES = 8  # of six images: ranges of activations settle after a few dozen
 
 
 def load_encoder(cfg: Config, checkpoint: str | Path, device: str = 'cpu', space: str = 'tokens') -> BaseModel:
@@ -73,6 +75,22 @@ def build_split(cfg: Config, split: str) -> BaseDataset:
         dataset = dict(train, pipeline=dataset['pipeline'], test_mode=True)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
         return DATASETS.build(dataset)
+
+
+def calibration_frames(cfg: Config, num: int = CALIBRATION_FRAMES) -> Iterator[dict]:
+    """Training frames with the test pipeline, evenly spread: on them INT8 is calibrated where no others are given.
+
+    Raises:
+        ValueError: If they cannot be read.
+    """
+    try:
+        dataset = build_split(cfg, 'train')
+        indices = spread_indices(len(dataset), num)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError("precision='int8' is calibrated on training frames of the config, which cannot be read "
+                         f'({error}). Give frames: SceneTokenizer(..., calibration=[(images, cameras), ...]).'
+                         ) from error
+    return (dataset[index] for index in indices)
 
 
 def listing_file(dataset: BaseDataset) -> str:

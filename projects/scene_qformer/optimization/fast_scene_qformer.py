@@ -1,0 +1,213 @@
+"""A trained SceneQFormer made fast for inference."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models.scene_qformer import CAMERA_MATRICES, DecodedQueries, SceneQFormer
+from ..models.scene_queries import QuerySet
+from .batch_norm import fold_batch_norm
+from .captured import CapturedFunction, CudaGraph, Function
+from .image_branch import ImageBranch, as_channels_last
+from .int8_branch import Int8ImageBranch
+from .kept_constants import KeptEncoding
+from .memory_layout import StaticShapes, lay_out_memory
+from .options import InferenceOptions
+from .reduced_precision import cast_matrices
+from .shared_keys import SharedKeysDecoder, can_share_keys
+
+
+class FastSceneQFormer(SceneQFormer):
+    """A :class:`SceneQFormer` for inference alone: modes ``tensor`` and ``predict``, called as its twin.
+
+    Parts are replaced by faster ones that take their weights, each with a twin and a bound of its own; the model that
+    it was made from stays as it is. Where a way does not apply (deformable attention projects no keys, a ViT has no
+    batch norm) it is silently not taken; ``applied`` names those that were.
+
+    Scene queries, positional encodings and heads always compute in float32: rounding would choose other proposals and
+    move points by metres. Tokens are float32.
+
+    Args:
+        model: Trained, with its weights loaded; on the device where it will run.
+        options: See :class:`InferenceOptions`.
+        calibration: Normalised images ``(B, N, 3, H, W)``, batch by batch; for ``precision='int8'`` only.
+
+    Attributes:
+        options: Without ``auto``.
+        applied: The names of the optimisations that were applied.
+
+    Raises:
+        TypeError: If the model is not a ``SceneQFormer``.
+        ValueError: If an option does not go with the device, or calibration images are missing.
+    """
+
+    def __init__(self, model: SceneQFormer, options: InferenceOptions,
+                 calibration: Iterable[Tensor] | None = None) -> None:
+        if type(model) is not SceneQFormer:
+            raise TypeError(f'Only a SceneQFormer can be optimised, got {type(model).__name__}.')
+        device = next(model.parameters()).device
+        options = options.resolve(device)
+        nn.Module.__init__(self)  # parts are built: take those of a copy
+        self.__dict__.update(copy.deepcopy(model).__dict__)
+        self.frozen_parts = ()  # all are
+        self.eval().requires_grad_(False)
+        self.options = options
+        self.applied = tuple(self._replace_parts(calibration))
+        self._shapes = StaticShapes()
+        self._groups: dict[torch.Size, tuple] = {}  # of the queries, by the shape of the images
+        self._decode_static = self._capture(self._decode)
+        self._encode_static = self._capture(self._encode)
+
+    def _replace_parts(self, calibration: Iterable[Tensor] | None) -> list[str]:
+        """Put faster parts in the place of others; tells which ways were taken."""
+        options, applied = self.options, []
+        branch: nn.Module = ImageBranch(self.backbone, self.neck).eval()
+        if options.fold_batch_norm and (folded := fold_batch_norm(branch)) is not branch:
+            branch = folded
+            applied.append('fold_batch_norm')
+        if options.precision == 'int8':
+            branch = Int8ImageBranch(branch, (batch.flatten(0, 1) for batch in calibration or ()))
+            applied.append('int8')
+        else:
+            branch.to(options.dtype)
+            if options.channels_last:
+                branch = as_channels_last(branch)
+                applied.append('channels_last')
+        self.backbone, self.neck = branch, None
+        if options.keep_constants:
+            self.positional_encoding = KeptEncoding(self.positional_encoding)
+            applied.append('keep_constants')
+        if options.merge_keys_values and can_share_keys(self.decoder):
+            self.decoder = SharedKeysDecoder(self.decoder)
+            applied.append('merge_keys_values')
+        if options.dtype != torch.float32:
+            for part in (self.decoder, self.projector):
+                if part is not None:
+                    cast_matrices(part, options.dtype)
+            applied.append(str(options.dtype).removeprefix('torch.'))
+        if options.capture == 'compile':
+            for part in (self.decoder, *(() if options.precision == 'int8' else (self.backbone, ))):
+                compile_part(part)
+            applied.append('compile')
+        return applied
+
+    def _capture(self, function: Function) -> Function:
+        if self.options.capture in ('cuda_graph', 'auto'):
+            return CapturedFunction(function, CudaGraph, required=self.options.capture == 'cuda_graph')
+        return function
+
+    def train(self, mode: bool = True) -> FastSceneQFormer:
+        """Only ``eval()``.
+
+        Raises:
+            RuntimeError: In training mode.
+        """
+        if mode:
+            self._refuse('train')
+        return super().train(False)
+
+    def loss(self, inputs: dict, data_samples: list, **kwargs: Any) -> NoReturn:
+        """Not possible.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        self._refuse('train')
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> NoReturn:
+        """Not possible: weights are folded, merged and cast.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        self._refuse('load weights into')
+
+    @staticmethod
+    def _refuse(purpose: str) -> NoReturn:
+        raise RuntimeError(f'To {purpose} a model that was optimised for inference is not possible: its weights are '
+                           'folded, merged and rounded. Take the SceneQFormer that it was made from, which is '
+                           'unchanged, and optimise it again.')
+
+    @torch.no_grad()
+    def decode_queries(self, imgs: Tensor, batch_input_metas: list[dict] | None = None,
+                       denoising: None = None) -> DecodedQueries:
+        """As :meth:`SceneQFormer.decode_queries`, without denoising; of the layers, only the last is returned.
+
+        What scene queries predicted for their own loss, ``query_set.proposals``, is left out.
+        """
+        inputs = self._inputs(imgs, batch_input_metas)
+        return self._named(self._decode_static(inputs), inputs)
+
+    @torch.no_grad()
+    def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs: Any) -> Tensor:
+        """Mode ``tensor``: as the twin's."""
+        imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
+        metas = None if data_samples is None else [sample.metainfo for sample in data_samples]
+        return self._encode_static(self._inputs(imgs, metas))[0]
+
+    @staticmethod
+    def _inputs(imgs: Tensor, metas: list[dict] | None) -> dict[str, Tensor]:
+        """The images and, as of ``stack_cameras``, the matrices; the host waits for nothing."""
+        inputs = dict(imgs=imgs)
+        for name in CAMERA_MATRICES:
+            if metas and all(name in meta for meta in metas):
+                matrices = torch.from_numpy(np.stack([np.asarray(meta[name], dtype=np.float32) for meta in metas]))
+                if imgs.is_cuda:
+                    matrices = matrices.pin_memory()  # copies from other memory wait
+                inputs[name] = matrices.to(imgs.device, non_blocking=True)
+        return inputs
+
+    def _decode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Tensors to tensors: what graphs record.
+
+        Returns:
+            Queries and points of the last layer, ``(1, B, Q, C)`` and ``(1, B, Q, 3)``, and those that went in,
+            ``(B, Q, C)`` and ``(B, Q, 3)``; float32.
+        """
+        imgs = inputs['imgs']
+        cameras = {name: matrices for name, matrices in inputs.items() if name != 'imgs'}
+        cameras['image_size'] = self._shapes.image_size(imgs)
+        img_feats = self.extract_feat(imgs)
+        query_set = self.scene_queries([feat.float() for feat in img_feats], cameras)
+        self._groups[imgs.shape] = query_set.groups, query_set.token_groups
+        memory = lay_out_memory(img_feats, self.positional_encoding(img_feats, cameras), self._shapes,
+                                value_only=isinstance(self.decoder, SharedKeysDecoder))
+        with self._half():
+            queries, reference_points = self.decoder(
+                query=query_set.query, reference_points=query_set.reference_points, attn_mask=query_set.attn_mask,
+                cameras=cameras, **memory)
+        return queries[-1:].float(), reference_points[-1:], query_set.query, query_set.reference_points
+
+    def _encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor]:
+        """Tensors to scene tokens ``(B, Q, D)``."""
+        return (self._tokens(self._named(self._decode(inputs), inputs)), )
+
+    def _named(self, decoded: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> DecodedQueries:
+        """What :meth:`_decode` returns, with the groups of those queries."""
+        queries, reference_points, query, start = decoded
+        groups, token_groups = self._groups[inputs['imgs'].shape]
+        cameras = {name: matrices for name, matrices in inputs.items() if name != 'imgs'}
+        cameras['image_size'] = self._shapes.image_size(inputs['imgs'])
+        return DecodedQueries(queries, reference_points, QuerySet(
+            query, start, groups=groups, token_groups=token_groups), cameras)
+
+    def _tokens(self, decoded: DecodedQueries) -> Tensor:
+        with self._half():
+            return super()._tokens(decoded).float()
+
+    def _half(self) -> torch.autocast:
+        """Autocast, without its cache of cast weights, which a graph could not record; they are cast already."""
+        dtype, device = self.options.dtype, next(self.decoder.parameters(), torch.empty(0)).device.type
+        half = dtype != torch.float32
+        return torch.autocast(device, dtype if half else None, enabled=half, cache_enabled=False)
+
+
+def compile_part(part: nn.Module) -> None:
+    """By inductor, for static shapes, in place; on a CPU weights are brought into the layout of its kernels."""
+    on_cpu = next(part.parameters()).device.type == 'cpu'
+    part.compile(dynamic=False, options=dict(freezing=True) if on_cpu else None)

@@ -1,0 +1,128 @@
+"""The image branch in INT8: ONNX Runtime, static quantisation after training."""
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+EXAMPLE_SHAPE = (2, 3, 64, 96)  # of the export; the graph is for any number and size of images
+
+
+class Int8ImageBranch(nn.Module):
+    """Convolutions as products of 8-bit integers (VNNI), 32-bit sums.
+
+    Weights are quantised symmetrically, a scale a channel (Krishnamoorthi, arXiv 1806.08342, section 3), activations by
+    the smallest and largest number that the calibration images produce. Biases and sums stay in 32 bits, and the levels
+    come out in float32.
+
+    Args:
+        branch: Its twin, float32 on the CPU, batch norm folded: a norm between them keeps convolutions apart.
+        calibration: Normalised images ``(M, 3, H, W)``, batch by batch, such as the model will see.
+        float_parts: Names of nodes in the ONNX graph that stay in float32.
+
+    Raises:
+        ModuleNotFoundError: Without ONNX Runtime.
+        ValueError: Without images.
+    """
+
+    def __init__(self, branch: nn.Module, calibration: Iterable[Tensor], float_parts: Iterable[str] = ()) -> None:
+        super().__init__()
+        onnxruntime = import_onnxruntime()
+        with tempfile.TemporaryDirectory() as folder:
+            exported, quantised = Path(folder, 'float32.onnx'), Path(folder, 'int8.onnx')
+            export(branch, exported)
+            quantise(exported, quantised, calibration, list(float_parts))
+            self._model = quantised.read_bytes()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = onnxruntime.InferenceSession(self._model, options, providers=['CPUExecutionProvider'])
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the quantised network."""
+        return len(self._model)
+
+    def forward(self, imgs: Tensor) -> list[Tensor]:
+        """``(M, 3, H, W)`` to levels ``(M, C, Hl, Wl)`` float32."""
+        levels = self._session.run(None, {'imgs': imgs.float().contiguous().numpy()})
+        return [torch.from_numpy(level) for level in levels]
+
+
+def export(branch: nn.Module, path: Path) -> None:
+    """Write a branch as an ONNX file, for any number and size of images."""
+    device = next(branch.parameters()).device
+    with warnings.catch_warnings(), torch.no_grad(), contiguous_weights(branch):
+        # The exporter by tracing: the newer one fixes the image size, and asks for two more packages.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(branch, (torch.zeros(EXAMPLE_SHAPE, device=device), ), str(path), dynamo=False,
+                          input_names=['imgs'], dynamic_axes=dict(imgs={0: 'images', 2: 'height', 3: 'width'}))
+
+
+@contextmanager
+def contiguous_weights(branch: nn.Module) -> Iterator[None]:
+    """The tracer writes weights as they lie in memory."""
+    branch.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    yield
+
+
+def quantise(exported: Path, quantised: Path, calibration: Iterable[Tensor], float_parts: list[str]) -> None:
+    """Write the INT8 network of an ONNX file.
+
+    Raises:
+        ValueError: Without calibration images.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    reader = CalibrationImages(calibration)
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # it advises a preparation for graphs with norms
+    try:
+        quantize_static(str(exported), str(quantised), reader, quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=float_parts)
+    finally:
+        logging.getLogger().setLevel(level)
+
+
+class CalibrationImages:
+    """Calibration batches, one after another, as ONNX Runtime asks for them.
+
+    Raises:
+        ValueError: If there are none.
+    """
+
+    def __init__(self, batches: Iterable[Tensor]) -> None:
+        self._batches = iter(batches)
+        try:
+            self._first: Tensor | None = next(self._batches)
+        except StopIteration:
+            raise ValueError("precision='int8' is calibrated on images and got none: give some frames such as the "
+                             'model will see, 8 or more, as `calibration`.') from None
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next batch by the name of the input; None at the end."""
+        batch, self._first = self._first, None
+        if batch is None:
+            batch = next(self._batches, None)
+        return None if batch is None else dict(imgs=batch.detach().float().contiguous().numpy())
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, which is optional.
+
+    Raises:
+        ModuleNotFoundError: Tells how to install it.
+    """
+    try:
+        import onnx  # noqa: F401  its quantisation reads and writes with it
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"precision='int8' needs {error.name}, which is not installed: pip install onnx "
+                                  "onnxruntime (the extra 'int8').", name=error.name) from error
+    return onnxruntime

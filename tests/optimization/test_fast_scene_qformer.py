@@ -1,0 +1,142 @@
+"""Tokens and boxes of the whole optimised model beside those of its twin."""
+import copy
+
+import pytest
+import torch
+from small_models import KINDS, build, images, relative_error, samples
+
+from scene_qformer.optimization import optimize_model
+
+# Norm of the difference over the norm, of tokens. Random weights; bfloat16 has 8 bits of mantissa, INT8 of activations.
+BOUNDS = {'float32': 1e-5, 'bfloat16': 0.02, 'int8': 0.05}
+SIZES = [(1, 1, 37, 53), (2, 3, 48, 80), (1, 2, 64, 33)]
+ALWAYS = {'fold_batch_norm', 'keep_constants'}
+
+
+def tokens(model, imgs):
+    with torch.no_grad():
+        return model(dict(imgs=imgs), samples(imgs), mode='tensor')
+
+
+@pytest.mark.parametrize('kind', list(KINDS))
+def test_float32_equals_the_twin(kind):
+    twin = build(kind)
+    fast = optimize_model(twin, dict(precision='float32'))
+    assert set(fast.applied) - {'merge_keys_values'} == ALWAYS | {'channels_last'}
+    assert ('merge_keys_values' in fast.applied) == (kind not in ('proposals, deformable', 'joint encoder'))
+    for number, size in enumerate(SIZES):
+        imgs = images(*size, seed=number)
+        assert relative_error(tokens(fast, imgs), tokens(twin, imgs)) < BOUNDS['float32']
+
+
+@pytest.mark.parametrize('kind', ['learned, global', 'proposals, deformable', 'two levels'])
+def test_bfloat16_is_near_the_twin(kind):
+    twin = build(kind)
+    fast = optimize_model(twin, dict(precision='bfloat16'))
+    for number, size in enumerate(SIZES):
+        imgs = images(*size, seed=number)
+        got, expected = tokens(fast, imgs), tokens(twin, imgs)
+        assert got.dtype == torch.float32
+        assert 1e-5 < relative_error(got, expected) < BOUNDS['bfloat16']
+
+
+def test_int8_is_near_the_twin():
+    pytest.importorskip('onnxruntime')
+    twin = build('two levels')
+    fast = optimize_model(twin, dict(precision='int8'), [images(seed=seed) for seed in range(7, 10)])
+    assert 'int8' in fast.applied and 'channels_last' not in fast.applied
+    for number, size in enumerate(SIZES):
+        imgs = images(*size, seed=number)
+        assert 1e-5 < relative_error(tokens(fast, imgs), tokens(twin, imgs)) < BOUNDS['int8']
+
+
+@pytest.mark.parametrize('switch', ['fold_batch_norm', 'channels_last', 'merge_keys_values', 'keep_constants'])
+def test_each_switch_alone(switch):
+    twin, imgs = build(), images(2)
+    others = dict.fromkeys(['fold_batch_norm', 'channels_last', 'merge_keys_values', 'keep_constants'], False)
+    fast = optimize_model(twin, {**others, 'precision': 'float32', switch: True})
+    assert fast.applied == (switch, )
+    assert relative_error(tokens(fast, imgs), tokens(twin, imgs)) < BOUNDS['float32']
+
+
+def test_all_off_is_the_twin_bit_by_bit():
+    twin, imgs = build(), images(2)
+    off = dict.fromkeys(['fold_batch_norm', 'channels_last', 'merge_keys_values', 'keep_constants'], False)
+    assert torch.equal(tokens(optimize_model(twin, {**off, 'precision': 'float32'}), imgs), tokens(twin, imgs))
+    assert optimize_model(twin, False) is twin
+
+
+def test_tokens_follow_images_and_calibration():
+    """Nothing that changes is kept between calls."""
+    twin = build('proposals, deformable')
+    fast = optimize_model(twin, dict(precision='float32'))
+    first, second = images(seed=1), images(seed=2)
+    tokens(fast, first)
+    assert relative_error(tokens(fast, second), tokens(twin, second)) < BOUNDS['float32']
+    turned = samples(second)
+    for sample in turned:
+        sample.set_metainfo({name: sample.metainfo[name][::-1].copy() for name in ('lidar2img', 'lidar2cam')})
+    with torch.no_grad():
+        got, expected = (model(dict(imgs=second), turned, mode='tensor') for model in (fast, twin))
+    assert relative_error(got, expected) < BOUNDS['float32'] < relative_error(got, tokens(twin, second))
+
+
+@pytest.mark.parametrize('kind', ['learned, global', 'proposals, global, refined', 'proposals, deformable'])
+def test_boxes_equal_the_twins(kind):
+    twin, imgs = build(kind), images(2)
+    fast = optimize_model(twin, dict(precision='float32'))
+    with torch.inference_mode():
+        for got, expected in zip(*(model(dict(imgs=imgs), samples(imgs), mode='predict') for model in (fast, twin))):
+            got, expected = got.pred_instances_3d, expected.pred_instances_3d
+            torch.testing.assert_close(got.scores_3d, expected.scores_3d, rtol=0, atol=1e-5)
+            torch.testing.assert_close(got.bboxes_3d.tensor, expected.bboxes_3d.tensor, rtol=0, atol=1e-3)
+
+
+def test_groups_that_are_tokens_are_chosen():
+    twin, imgs = build(), images()
+    fast = optimize_model(twin, dict(precision='float32'))
+    for model in (twin, fast):
+        inner = model.scene_queries.forward
+        model.scene_queries.forward = lambda *args, inner=inner: inner(*args)._replace(
+            groups=dict(det=slice(0, 4), map=slice(4, 11)), token_groups=('map', ))
+    assert tokens(fast, imgs).shape == (1, 7, 19)
+    assert relative_error(tokens(fast, imgs), tokens(twin, imgs)) < BOUNDS['float32']
+
+
+def test_the_twin_is_untouched_and_trains():
+    twin = build().train()
+    before = copy.deepcopy(twin.state_dict())
+    fast = optimize_model(twin, dict(precision='bfloat16'))
+    tokens(fast, images())
+    assert twin.training and not fast.training
+    assert all(parameter.requires_grad for name, parameter in twin.named_parameters() if 'backbone' not in name)
+    after = twin.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(after[name], value) for name, value in before.items())
+    twin(images()).sum().backward()
+    assert twin.decoder.layers[0].cross_attn.attn.in_proj_weight.grad.abs().sum() > 0
+    build(seed=5).load_state_dict(before)  # a checkpoint has the names that it always had
+
+
+def test_training_is_refused():
+    fast = optimize_model(build(), dict(precision='float32'))
+    fast.eval()
+    imgs = images()
+    for call in (fast.train, lambda: fast.loss(dict(imgs=imgs), samples(imgs)), lambda: fast.load_state_dict({})):
+        with pytest.raises(RuntimeError, match='optimised for inference is not possible.*Take the SceneQFormer'):
+            call()
+
+
+def test_only_a_scene_qformer_once():
+    fast = optimize_model(build(), dict(precision='float32'))
+    with pytest.raises(TypeError, match='Only a SceneQFormer can be optimised, got FastSceneQFormer'):
+        optimize_model(fast)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['learned, global', 'proposals, deformable'])
+def test_compiled_equals_the_twin(kind):
+    twin, imgs = build(kind), images(2)
+    fast = optimize_model(twin, dict(precision='float32', capture='compile'))
+    assert 'compile' in fast.applied
+    for _ in range(2):
+        assert relative_error(tokens(fast, imgs), tokens(twin, imgs)) < BOUNDS['float32']
