@@ -95,9 +95,9 @@ def intrinsic_error(infos: Sequence[dict], size: tuple[int, int]) -> float:
         results = load(copy.deepcopy(info))
         height, width = results['ori_shape']
         scale = np.diag([size[0] / width, size[1] / height, 1.])
-        errors += [np.abs(loaded[:3, :3] - scale @ np.asarray(camera['cam2img'])[:3, :3]).max()
+        errors += [float(np.abs(loaded[:3, :3] - scale @ np.asarray(camera['cam2img'])[:3, :3]).max())
                    for loaded, camera in zip(results['cam2img'], info['images'].values())]
-    return max(map(float, errors))
+    return max(errors)
 
 
 def _pixels(batches: Sequence[Tensor]) -> np.ndarray:
