@@ -103,7 +103,7 @@ def intrinsic_error(infos: Sequence[dict], size: tuple[int, int]) -> float:
 def _pixels(batches: Sequence[Tensor]) -> np.ndarray:
     """As 8-bit BGR images ``(F * N, H, W, 3)``, in float32: the preprocessor undone."""
     images = torch.cat(list(batches)).flatten(0, 1).permute(0, 2, 3, 1).numpy()
-    return (images * np.float32(STD) + np.float32(MEAN))[..., ::-1]
+    return (images * np.asarray(STD, np.float32) + np.asarray(MEAN, np.float32))[..., ::-1]
 
 
 def _smallest(content: bytes) -> np.ndarray:
