@@ -9,6 +9,8 @@ from setuptools import find_packages, setup
 # SceneLanguageModel; peft for its lora=dict(...), sentencepiece and protobuf for folders with a tokenizer.model alone
 # (Llama 2, Vicuna). The versions tried are in requirements/runtime.txt.
 LLM = ['transformers>=4.57,<5', 'peft>=0.18', 'sentencepiece>=0.1.99', 'protobuf']
+# Quantisation after training, and its runtime.
+INT8 = ['onnx>=1.16', 'onnxruntime>=1.20']
 
 setup(
     name='scene-qformer',
@@ -25,8 +27,11 @@ setup(
         # TimmBackbone. Brings torchvision, and with it maybe another torch: `pip install --no-deps timm` does not.
         'timm': ['timm>=1.0'],
         'llm': LLM,
+        # optimize=dict(precision='int8').
+        'int8': INT8,
         # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
         'text-scores': ['pycocoevalcap>=1.2'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', *LLM, 'pycocoevalcap'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', *LLM, *INT8, 'pycocoevalcap',
+                 'triton; sys_platform == "linux"'],
     },
 )

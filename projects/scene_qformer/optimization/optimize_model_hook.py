@@ -16,10 +16,12 @@ from .options import InferenceOptions
 
 @HOOKS.register_module()
 class OptimizeModelHook(Hook):
-    """Tests a :class:`FastSceneQFormer` in the place of the model, with the weights of the checkpoint. ::
+    """Tests a :class:`FastSceneQFormer` in the place of the model, with the weights of the checkpoint.
 
-        python tools/test.py CONFIG CHECKPOINT --cfg-options \
-            custom_hooks="[dict(type='OptimizeModelHook', optimize=dict(precision='bfloat16'))]"
+    A config of two lines, for ``tools/test.py``::
+
+        _base_ = 'CONFIG.py'
+        custom_hooks = [dict(type='OptimizeModelHook', optimize=dict(precision='bfloat16'))]
 
     INT8 is calibrated on some of the config's training frames.
 
