@@ -94,7 +94,8 @@ def run(part: str, args: argparse.Namespace, report: Callable[[str], None]) -> t
         tables = ops.ops_tables(args.rounds, args.device, report)
     elif part == 'model':
         cfg = Config.fromfile(args.config)
-        tables = [model.model_table(cfg, size, args.rounds, args.device, report=report, title=Path(args.config).stem)
+        tables = [model.model_table(cfg, size, args.rounds, args.device, *model.ways_on(args.device, size),
+                                    title=Path(args.config).stem, report=report)
                   for size in args.batch_size or ((1, 8, 32) if on_gpu else (1, ))]
     else:
         path = args.train_config or (args.config if on_gpu else EMBEDDED)

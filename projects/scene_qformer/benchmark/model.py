@@ -3,12 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..fresh_model import build_fresh_model
+from ..models.scene_qformer import SceneQFormer
+from ..optimization import optimize_model
 from ..random_batch import random_batch_like
 from .floor import measure_rates, model_work
 from .table import Table
@@ -23,6 +26,9 @@ class Frames:
 
     images: Tensor  # (B, N, 3, H, W), normalised
     samples: list  # with the camera matrices
+
+
+Way = Callable[[SceneQFormer, Frames], Callable[[], Tensor]]  # makes of a model and frames a call that returns tokens
 
 
 def random_frames(cfg: Config, model: nn.Module, batch_size: int, device: str = 'cpu') -> Frames:
@@ -44,7 +50,7 @@ def with_weights(cfg: Config) -> Config:
 
 
 def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
-                ways: Mapping[str, Callable[[nn.Module, Frames], Callable[[], Tensor]]] | None = None,
+                ways: Mapping[str, Way] | None = None,
                 aims: Mapping[str, float] | None = None, title: str = '',
                 report: Callable[[str], None] = lambda line: None) -> Table:
     """Time a fresh model of a config.
@@ -54,8 +60,7 @@ def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
         batch_size: Frames a call.
         rounds: Timed calls.
         device: ``cpu`` or ``cuda:0``.
-        ways: By name, what makes of model and frames a call that returns tokens ``(B, Q, D)``; beside the baseline and
-            the model as the config says.
+        ways: By name; beside the baseline and the model as the config says.
         aims: Times as fast as the baseline, by way.
         title: Of the model.
         report: Takes lines of progress.
@@ -102,6 +107,31 @@ def in_bfloat16(model: nn.Module, frames: Frames) -> Callable[[], Tensor]:
         with torch.autocast(frames.images.device.type, dtype=torch.bfloat16):
             return _tokens(model, frames)
     return call
+
+
+def optimised(**options: Any) -> Way:
+    """The model as ``SceneTokenizer(optimize=dict(...))`` makes it; INT8 is calibrated on the frames themselves."""
+    return lambda model, frames: as_it_is(
+        optimize_model(model, options, calibration=[frames.images]), frames)
+
+
+def ways_on(device: str, batch_size: int) -> tuple[dict[str, Way], dict[str, float]]:
+    """What is worth timing there, and by how many times it should be faster than the baseline."""
+    if device == 'cpu':
+        return ({'optimize, float32': optimised(precision='float32'),
+                 'optimize, float32, compiled': optimised(precision='float32', capture='compile'),
+                 'optimize, bfloat16': optimised(precision='bfloat16'),
+                 'optimize, bfloat16, compiled': optimised(precision='bfloat16', capture='compile'),
+                 'optimize, INT8': optimised(precision='int8')},
+                {'optimize, float32, compiled': 2., 'optimize, bfloat16': 2., 'optimize, INT8': 3.})
+    aims = {1: 10., 32: 6.}
+    best = 'optimize, bfloat16, CUDA graph'
+    return ({'bfloat16 by autocast': in_bfloat16,
+             'optimize, float32, CUDA graph': optimised(precision='float32', capture='cuda_graph'),
+             'optimize, bfloat16': optimised(precision='bfloat16', capture='none'),
+             'optimize, bfloat16, compiled': optimised(precision='bfloat16', capture='compile'),
+             best: optimised(precision='bfloat16', capture='cuda_graph')},
+            {best: aims[batch_size]} if batch_size in aims else {})
 
 
 def relative_error(values: Tensor, reference: Tensor) -> float:
