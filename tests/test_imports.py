@@ -42,7 +42,8 @@ def inside(module: str, part: str) -> bool:
 
 @pytest.mark.parametrize('part', [part for part in ('geometry', 'ops') if part in ALL_PARTS])
 def test_geometry_and_ops_know_only_torch_and_numpy(part):
-    allowed = ('__future__', 'torch', 'numpy', 'math', 'typing', 'collections', 'dataclasses', 'triton', 'functools')
+    allowed = ('__future__', 'torch', 'numpy', 'math', 'typing', 'collections', 'dataclasses', 'triton', 'functools',
+               'warnings')
     bad = offenders(part, lambda module: module.split('.')[0] not in allowed and not inside(module, part)
                     and not inside(module, 'geometry'))
     assert not bad, bad

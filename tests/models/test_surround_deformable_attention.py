@@ -1,7 +1,15 @@
 import pytest
 import torch
+from mmdet3d.registry import MODELS
 
-from scene_qformer.models import SurroundDeformableAttention
+from scene_qformer.models import (
+    DefaultSampling,
+    MMCVSampling,
+    ReferenceSampling,
+    SurroundDeformableAttention,
+    TritonSampling,
+    VectorizedSampling,
+)
 
 RANGE = (-8., -8., -2., 8., 8., 2.)
 SHAPES = [(5, 7), (3, 4)]
@@ -92,9 +100,11 @@ def bilinear(cells, row, column):
     return total
 
 
+@pytest.mark.parametrize('operator', ['DefaultSampling', 'MMCVSampling', 'VectorizedSampling', 'ReferenceSampling'])
 @pytest.mark.parametrize('reach', [1, 4])
-def test_equals_the_loops_forward_and_backward(attention, reach):
+def test_equals_the_loops_forward_and_backward(attention, reach, operator):
     """Two levels; with the longer reach, most points lie outside of the images, some with a corner inside."""
+    attention.operator = MODELS.build(dict(type=operator))
     with torch.no_grad():
         attention.sampling_offsets.bias.mul_(reach)
         attention.sampling_offsets.weight.mul_(reach)
@@ -174,3 +184,32 @@ def test_projects_precisely_in_mixed_precision(attention):
         out = attention(**data)
     assert torch.equal(exact, mixed)
     assert torch.allclose(out.float(), attention(**data), atol=0.1)
+
+
+def test_samples_by_the_operator_that_is_named():
+    """By default mmcv's on a GPU, and what is faster on a CPU."""
+    attention = SurroundDeformableAttention(operator=dict(type='TritonSampling'))
+    assert isinstance(attention.operator, TritonSampling)
+    default = SurroundDeformableAttention().operator
+    assert isinstance(default, DefaultSampling)
+    assert isinstance(default.on_cpu, VectorizedSampling) and isinstance(default.elsewhere, MMCVSampling)
+    assert attention.state_dict().keys() == SurroundDeformableAttention().state_dict().keys()
+
+
+def test_reads_the_shapes_where_they_need_not_be_fetched(attention):
+    """From the integers, if they are given: those of a tensor without data cannot be read."""
+    attention.operator = ReferenceSampling()
+    data = inputs()
+    expected = attention(**data)
+    data['spatial_shapes'] = data['spatial_shapes'].to('meta')
+    assert torch.equal(attention(**data, level_shapes=tuple(SHAPES)), expected)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        attention(**data)
+
+
+def test_nothing_depends_on_values(attention):
+    """One graph from end to end: what the cameras see decides about no shape, so that no device is waited for."""
+    attention.operator = ReferenceSampling()
+    data = inputs()
+    compiled = torch.compile(attention, fullgraph=True, backend='eager')
+    assert torch.allclose(compiled(**data, level_shapes=tuple(SHAPES)), attention(**data), atol=1e-6)

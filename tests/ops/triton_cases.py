@@ -8,7 +8,9 @@ import os
 import pytest
 import torch
 from deformable_cases import SHAPES, largest_differences, make_inputs, make_surround_inputs, run
+from torch import nn
 
+from scene_qformer.models import SurroundDeformableAttention
 from scene_qformer.ops import (
     reference_deformable_attention,
     reference_surround_attention,
@@ -128,6 +130,33 @@ def test_a_level_too_large_for_its_offsets_is_refused():
     with pytest.raises(ValueError, match=r'A level of 2097152 cells x 1 heads x 1024 channels.*2\*\*31'):
         triton_deformable_attention(value.to(DEVICE), ((2**21, 1), ), torch.zeros(1, 0, 1, 1, 1, 2, device=DEVICE),
                                     torch.zeros(1, 0, 1, 1, device=DEVICE))
+
+
+@pytest.mark.parametrize('operator', ['TritonSampling', 'DefaultSampling'])
+def test_attention_class_by_its_kernels(operator):
+    """As configured: output and gradients are as by the twin. The Triton kernels need no shapes on the device."""
+    lidar2img = torch.tensor([[7., 10, 0, 0], [5, 0, -10, 0], [1, 0, 0, 0], [0, 0, 0, 1]])  # looks along x
+    cameras = dict(lidar2img=torch.stack((lidar2img, -lidar2img))[None].to(DEVICE),
+                   image_size=torch.tensor([14., 10.], device=DEVICE))
+    tensors = torch.randn(1, 23, 8), torch.randn(1, 70, 8), torch.rand(1, 23, 3)
+
+    def results_of(operator, shapes):
+        torch.manual_seed(0)
+        attention = SurroundDeformableAttention(8, num_heads=2, num_points=1, operator=dict(type=operator)).to(DEVICE)
+        nn.init.normal_(attention.sampling_offsets.weight)
+        nn.init.normal_(attention.attention_weights.weight)
+
+        def attend(query, value, points):
+            return attention(query, value, points, shapes, torch.tensor([0, 35], device=shapes.device), cameras,
+                             level_shapes=((5, 7), ))
+
+        return run(attend, *to_device(tensors)) + [parameter.grad for parameter in attention.parameters()]
+
+    shapes = torch.tensor([[5, 7], [5, 7]])
+    expected = results_of('ReferenceSampling', shapes.to('meta'))
+    results = results_of(operator, shapes.to('meta' if operator == 'TritonSampling' else DEVICE))
+    assert max(largest_differences(results, expected)) < 2e-5
+    assert expected[2].any() and expected[3].any()  # something was seen
 
 
 @pytest.mark.skipif(DEVICE == 'cpu', reason='captures a CUDA graph')

@@ -29,17 +29,19 @@ from .scene_token_preprocessor import SceneTokenPreprocessor
 from .single_level_fpn import SingleLevelFPN
 from .surround_deformable_attention import SurroundDeformableAttention
 from .surround_preprocessor import SurroundImagePreprocessor
+from .surround_sampling import DefaultSampling, MMCVSampling, ReferenceSampling, TritonSampling, VectorizedSampling
 from .token_position import PolarTokenPosition
 from .token_projector import IdentityProjector, LinearProjector, MLPProjector
 from .token_reader import TokenReader
 
 __all__ = [
     'AdaptiveSceneQueries', 'BBox3DL1Cost', 'Blip2QueryDecoder', 'CameraGridQueries', 'CameraIDEncoding',
-    'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector', 'ImageCenterHead',
-    'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'NMSFreeBBoxCoder', 'NoDecoder',
-    'NonFiniteLossError', 'PatchQueries', 'PolarTokenPosition', 'ProposalQueries', 'QueryDenoising', 'QuerySet',
-    'RayEncoding', 'ResidualSceneQueries', 'SceneDetectionHead', 'SceneLanguageModel', 'SceneQFormer', 'SceneQueries',
-    'SceneQueryDecoder', 'SceneTokenPreprocessor', 'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN',
-    'SumEncoding', 'SurroundDeformableAttention', 'SurroundImagePreprocessor', 'TimmBackbone', 'TokenReader',
+    'DefaultSampling', 'DepthBinEncoding', 'GlobalAttention', 'GroupedSceneQueries', 'IdentityProjector',
+    'ImageCenterHead', 'ImageCenterPretraining', 'JointSceneEncoder', 'LinearProjector', 'MLPProjector', 'MMCVSampling',
+    'NMSFreeBBoxCoder', 'NoDecoder', 'NonFiniteLossError', 'PatchQueries', 'PolarTokenPosition', 'ProposalQueries',
+    'QueryDenoising', 'QuerySet', 'RayEncoding', 'ReferenceSampling', 'ResidualSceneQueries', 'SceneDetectionHead',
+    'SceneLanguageModel', 'SceneQFormer', 'SceneQueries', 'SceneQueryDecoder', 'SceneTokenPreprocessor',
+    'SelectedSceneQueries', 'Sine2DEncoding', 'SingleLevelFPN', 'SumEncoding', 'SurroundDeformableAttention',
+    'SurroundImagePreprocessor', 'TimmBackbone', 'TokenReader', 'TritonSampling', 'VectorizedSampling',
     'attention_weights', 'load_blip2_query_tokens', 'load_blip2_weights', 'record_attention'
 ]

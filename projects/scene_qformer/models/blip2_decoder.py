@@ -191,7 +191,8 @@ class Blip2QueryDecoder(BaseModule):
                 level_start_index: Tensor,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
-                cameras: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+                cameras: dict[str, Tensor] | None = None,
+                level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -205,6 +206,7 @@ class Blip2QueryDecoder(BaseModule):
             key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other, or float, added to the logits.
             cameras: Likewise.
+            level_shapes: L pairs (Hl, Wl) of Python integers, likewise.
 
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, for each layer the
@@ -220,7 +222,8 @@ class Blip2QueryDecoder(BaseModule):
             spatial_shapes=spatial_shapes,
             level_start_index=level_start_index,
             key_padding_mask=key_padding_mask,
-            cameras=cameras or {})
+            cameras=cameras or {},
+            level_shapes=level_shapes)
         if self.position_mlp is not None:
             query = query + self.position_mlp(sine_embedding(reference_points, self.embed_dims // 2).to(query.dtype))
         query = self.dropout(self.layernorm(query))

@@ -100,7 +100,8 @@ class SceneQueryDecoder(ReferencePointLayers):
                 level_start_index: Tensor | None = None,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
-                cameras: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+                cameras: dict[str, Tensor] | None = None,
+                level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -114,6 +115,8 @@ class SceneQueryDecoder(ReferencePointLayers):
             key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other.
             cameras: ``lidar2img`` and other ``(B, N, 4, 4)`` matrices, and ``image_size``, for attention that projects.
+            level_shapes: The L pairs (Hl, Wl) of each camera as Python integers, for attention that must not wait for
+                a device to learn them.
 
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, the reference
@@ -129,7 +132,8 @@ class SceneQueryDecoder(ReferencePointLayers):
             spatial_shapes=spatial_shapes,
             level_start_index=level_start_index,
             key_padding_mask=key_padding_mask,
-            cameras=cameras or {})
+            cameras=cameras or {},
+            level_shapes=level_shapes)
         if self.camera_points is not None:
             self.camera_points.check_memory(value, spatial_shapes)
 

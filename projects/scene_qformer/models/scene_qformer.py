@@ -333,7 +333,8 @@ def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str
 
     Returns:
         The decoder's ``key`` (features), ``key_pos`` (encodings), ``value`` (their sum: the memory), each
-        ``(B, K, C)``, ``spatial_shapes`` ``(N*L, 2)`` and ``level_start_index`` ``(N*L,)``.
+        ``(B, K, C)``, ``spatial_shapes`` ``(N*L, 2)``, ``level_start_index`` ``(N*L,)``, and ``level_shapes``: the L
+        pairs (Hl, Wl) of each camera as Python integers, for those who must not wait for a device.
     """
     def flatten(levels: list[Tensor]) -> Tensor:
         # per level (B, N, C, Hl, Wl) -> (B, N, Hl*Wl, C); joined to (B, N * sum(Hl*Wl), C)
@@ -341,15 +342,16 @@ def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str
 
     key = flatten(img_feats)
     key_pos = flatten([encoding.expand_as(feat) for encoding, feat in zip(encodings, img_feats)])
-    num_cameras = img_feats[0].shape[1]
-    shapes = torch.tensor([feat.shape[-2:] for feat in img_feats] * num_cameras, device=key.device)
+    level_shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in img_feats)
+    shapes = torch.tensor(level_shapes * img_feats[0].shape[1], device=key.device)
     sizes = shapes.prod(-1)
     return dict(
         key=key,
         key_pos=key_pos,
         value=key + key_pos,
         spatial_shapes=shapes,
-        level_start_index=sizes.cumsum(0) - sizes)
+        level_start_index=sizes.cumsum(0) - sizes,
+        level_shapes=level_shapes)
 
 
 def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:

@@ -5,16 +5,15 @@ import math
 from collections.abc import Sequence
 
 import torch
-from mmcv.ops import get_compiling_cuda_version
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..geometry import project
+from .surround_sampling import MMCV_HAS_CUDA as MMCV_HAS_CUDA
+from .surround_sampling import CameraLevels
 
-# mmcv may be built without CUDA on a machine that has it
-MMCV_HAS_CUDA = get_compiling_cuda_version() != 'not available'
+DEFAULT_SAMPLING = dict(type='DefaultSampling')
 
 
 @MODELS.register_module()
@@ -35,6 +34,8 @@ class SurroundDeformableAttention(BaseModule):
         point_cloud_range: ``(x_min, y_min, z_min, x_max, y_max, z_max)`` metres, LiDAR frame: the space that
             reference points in [0, 1] span.
         proj_drop: Dropout of the output, before the input is added.
+        operator: Samples the cameras: ``DefaultSampling``, mmcv's operator on a GPU and the vectorised one on a CPU, or
+            another of ``surround_sampling.py``. ``dict(type='TritonSampling')`` on a GPU never waits for it.
         batch_first: Only True is supported.
     """
 
@@ -45,6 +46,7 @@ class SurroundDeformableAttention(BaseModule):
                  num_points: int = 4,
                  point_cloud_range: Sequence[float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0),
                  proj_drop: float = 0.,
+                 operator: dict = DEFAULT_SAMPLING,
                  batch_first: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
@@ -60,6 +62,7 @@ class SurroundDeformableAttention(BaseModule):
         self.value_proj = nn.Linear(embed_dims, embed_dims)
         self.output_proj = nn.Linear(embed_dims, embed_dims)
         self.proj_drop = nn.Dropout(proj_drop)
+        self.operator = MODELS.build(operator)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -88,6 +91,7 @@ class SurroundDeformableAttention(BaseModule):
                 identity: Tensor | None = None,
                 query_pos: Tensor | None = None,
                 key_padding_mask: Tensor | None = None,
+                level_shapes: tuple[tuple[int, int], ...] | None = None,
                 **kwargs) -> Tensor:
         """Attend.
 
@@ -101,6 +105,8 @@ class SurroundDeformableAttention(BaseModule):
             identity: ``(B, Q, C)`` to which the result is added; the query by default.
             query_pos: ``(B, Q, C)``, added to the query.
             key_padding_mask: ``(B, K)`` bool, True at values to treat as zero.
+            level_shapes: The L pairs (Hl, Wl) of each camera as Python integers. Where they are None, operators that
+                need them take them from ``spatial_shapes``, and wait for the device.
             kwargs: The rest of the decoder's keyword set (key, key_pos).
 
         Returns:
@@ -125,51 +131,20 @@ class SurroundDeformableAttention(BaseModule):
                              'num_levels in cross_attn_cfg to the number of levels that the neck gives.')
         identity = query if identity is None else identity
         query = query if query_pos is None else query + query_pos
-        locations, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'])
+        projections, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'])
 
         value = self.value_proj(value)
         if key_padding_mask is not None:
             value = value.masked_fill(key_padding_mask[..., None], 0.)
-        # A camera sees about a fifth of all queries: bring those to the front, cut off the rest.
-        most = max(int(visible.sum(-1).max()), 1)
-        index = visible.to(torch.uint8).argsort(dim=-1, descending=True, stable=True)[..., :most]  # (B, N, M)
-        seen = visible.gather(-1, index)[..., None].to(query.dtype)  # (B, N, M, 1)
-        attended = self._look(value, query, locations, index, spatial_shapes, level_start_index)
-        attended = attended.to(query.dtype) * seen
-
-        place = index.flatten(1)[..., None]  # (B, N*M, 1)
-        total = torch.zeros_like(query).scatter_add(1, place.expand(-1, -1, query.shape[-1]), attended.flatten(1, 2))
+        per_head = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
+        levels = CameraLevels(spatial_shapes[:self.num_levels], level_start_index[:self.num_levels], level_shapes)
+        total = self.operator(
+            value.reshape(len(value), num_cameras, -1, self.num_heads, value.shape[-1] // self.num_heads), levels,
+            projections, visible,
+            self.sampling_offsets(query).view(*per_head, 2),
+            self.attention_weights(query).view(*per_head[:3], -1)).to(query.dtype)
         count = visible.sum(1)[..., None].clamp(min=1)  # (B, Q, 1)
         return identity + self.proj_drop(self.output_proj(total / count))
-
-    def _look(self, value: Tensor, query: Tensor, locations: Tensor, index: Tensor, spatial_shapes: Tensor,
-              level_start_index: Tensor) -> Tensor:
-        """Sample the values around the projections of M chosen queries a camera.
-
-        Args:
-            value: ``(B, K, C)``, projected.
-            query: ``(B, Q, C)``.
-            locations: ``(B, N, Q, 2)`` fractions of width and height.
-            index: ``(B, N, M)``, the chosen queries.
-
-        Returns:
-            ``(B, N, M, C)``.
-        """
-        batch_size, num_cameras, num_chosen = index.shape
-        num_queries, embed_dims = query.shape[1:]
-        shapes = spatial_shapes[:self.num_levels]
-        per_head = (batch_size, num_queries, self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(query).view(*per_head, 2) / shapes.flip(-1)[:, None]  # of the level's size
-        weights = self.attention_weights(query).view(*per_head[:3], -1).softmax(-1).view(per_head)
-
-        samples = torch.arange(batch_size, device=index.device)[:, None, None]  # with index: (B, N, M) of (B, Q)
-        locations = locations.gather(2, index[..., None].expand(-1, -1, -1, 2))
-        locations = locations[:, :, :, None, None, None] + offsets[samples, index]  # (B, N, M, heads, L, P, 2)
-        # Each camera is a sample of mmcv's operator.
-        attended = _sample(
-            value.reshape(batch_size * num_cameras, -1, self.num_heads, embed_dims // self.num_heads), shapes,
-            level_start_index[:self.num_levels], locations.flatten(0, 1), weights[samples, index].flatten(0, 1))
-        return attended.view(batch_size, num_cameras, num_chosen, embed_dims)
 
     def project_reference_points(self, reference_points: Tensor, lidar2img: Tensor,
                                  image_size: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,13 +164,3 @@ class SurroundDeformableAttention(BaseModule):
         fractions = pixels / image_size
         visible = in_front & ((fractions >= 0) & (fractions < 1)).all(-1)
         return fractions.masked_fill(~visible[..., None], 0.), visible
-
-
-def _sample(value: Tensor, shapes: Tensor, level_start_index: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """mmcv's operator: the CUDA kernel where there is one, else its PyTorch twin; both in float32 (no bfloat16)."""
-    value, locations, weights = value.float(), locations.float(), weights.float()
-    if value.is_cuda and MMCV_HAS_CUDA:
-        im2col_step = math.gcd(64, len(value))  # must divide the batch
-        return MultiScaleDeformableAttnFunction.apply(value, shapes, level_start_index, locations.contiguous(),
-                                                      weights.contiguous(), im2col_step)
-    return multi_scale_deformable_attn_pytorch(value, shapes, locations, weights)

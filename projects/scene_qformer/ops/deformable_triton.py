@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ def _power_of_2(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _load_kernels(value: Tensor) -> ModuleType:
+def _load_kernels(value: Tensor) -> Any:
     kernels, interpreted = _import_kernels()
     if not value.is_cuda and not interpreted:
         raise RuntimeError(f'The Triton kernels need tensors on a GPU, got {value.device}. On a CPU use '
@@ -131,7 +131,7 @@ def _load_kernels(value: Tensor) -> ModuleType:
 
 
 @functools.cache
-def _import_kernels() -> tuple[ModuleType, bool]:
+def _import_kernels() -> tuple[Any, bool]:
     """The kernels, and whether Triton interprets them."""
     try:
         import triton
