@@ -58,9 +58,10 @@ def test_memory_is_laid_out_as_by_the_twin():
         codes = model.positional_encoding(levels, {})
         expected, got = flatten_memory(levels, codes), lay_out_memory(levels, codes, shapes)
         assert expected.keys() == got.keys()
+        assert got.pop('level_shapes') == expected.pop('level_shapes') == tuple(level.shape[-2:] for level in levels)
         assert all(torch.equal(got[name], expected[name]) and got[name].dtype == expected[name].dtype for name in got)
         value_only = lay_out_memory(levels, codes, shapes, value_only=True)
-        assert value_only.keys() == got.keys() - {'key', 'key_pos'}
+        assert value_only.keys() - {'level_shapes'} == got.keys() - {'key', 'key_pos'}
         assert torch.equal(value_only['value'], expected['value'])
         assert value_only['spatial_shapes'] is got['spatial_shapes']
         assert torch.equal(shapes.image_size(imgs), stack_cameras(None, imgs)['image_size'])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class StaticShapes:
 
 
 def lay_out_memory(img_feats: Sequence[Tensor], encodings: Sequence[Tensor], shapes: StaticShapes,
-                   value_only: bool = False) -> dict[str, Tensor]:
+                   value_only: bool = False) -> dict[str, Any]:
     """As :func:`scene_qformer.models.scene_qformer.flatten_memory`, its twin.
 
     Args:
@@ -51,7 +52,10 @@ def lay_out_memory(img_feats: Sequence[Tensor], encodings: Sequence[Tensor], sha
         The decoder's keywords.
     """
     spatial_shapes, level_start_index = shapes.levels(img_feats)
-    memory = dict(spatial_shapes=spatial_shapes, level_start_index=level_start_index)
+    memory: dict[str, Any] = dict(
+        spatial_shapes=spatial_shapes,
+        level_start_index=level_start_index,
+        level_shapes=tuple((feat.shape[-2], feat.shape[-1]) for feat in img_feats))
     if value_only:
         memory['value'] = flatten_levels([feat + code for feat, code in zip(img_feats, encodings, strict=True)])
         return memory
