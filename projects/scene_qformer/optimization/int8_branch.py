@@ -4,8 +4,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +25,28 @@ class Int8ImageBranch(nn.Module):
     Args:
         branch: Its twin, float32 on the CPU, batch norm folded: a norm between them keeps convolutions apart.
         calibration: Normalised images ``(M, 3, H, W)``, batch by batch, such as the model will see.
-        float_parts: Names of nodes in the ONNX graph that stay in float32.
+
+    Attributes:
+        num_bytes: Of the quantised network.
 
     Raises:
         ModuleNotFoundError: Without ONNX Runtime.
         ValueError: Without images.
     """
 
-    def __init__(self, branch: nn.Module, calibration: Iterable[Tensor], float_parts: Iterable[str] = ()) -> None:
+    def __init__(self, branch: nn.Module, calibration: Iterable[Tensor]) -> None:
         super().__init__()
         onnxruntime = import_onnxruntime()
         with tempfile.TemporaryDirectory() as folder:
             exported, quantised = Path(folder, 'float32.onnx'), Path(folder, 'int8.onnx')
             export(branch, exported)
-            quantise(exported, quantised, calibration, list(float_parts))
-            self._model = quantised.read_bytes()
+            quantise(exported, quantised, calibration)
+            model = quantised.read_bytes()
+        self.num_bytes = len(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        self._session = onnxruntime.InferenceSession(self._model, options, providers=['CPUExecutionProvider'])
-
-    @property
-    def num_bytes(self) -> int:
-        """Of the quantised network."""
-        return len(self._model)
+        options.add_session_config_entry('session.force_spinning_stop', '1')  # PyTorch's threads are next
+        self._session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
     def forward(self, imgs: Tensor) -> list[Tensor]:
         """``(M, 3, H, W)`` to levels ``(M, C, Hl, Wl)`` float32."""
@@ -58,22 +56,14 @@ class Int8ImageBranch(nn.Module):
 
 def export(branch: nn.Module, path: Path) -> None:
     """Write a branch as an ONNX file, for any number and size of images."""
-    device = next(branch.parameters()).device
-    with warnings.catch_warnings(), torch.no_grad(), contiguous_weights(branch):
+    with warnings.catch_warnings(), torch.no_grad():
         # The exporter by tracing: the newer one fixes the image size, and asks for two more packages.
         warnings.simplefilter('ignore')
-        torch.onnx.export(branch, (torch.zeros(EXAMPLE_SHAPE, device=device), ), str(path), dynamo=False,
-                          input_names=['imgs'], dynamic_axes=dict(imgs={0: 'images', 2: 'height', 3: 'width'}))
+        torch.onnx.export(branch, (torch.zeros(EXAMPLE_SHAPE), ), str(path), dynamo=False, input_names=['imgs'],
+                          dynamic_axes=dict(imgs={0: 'images', 2: 'height', 3: 'width'}))
 
 
-@contextmanager
-def contiguous_weights(branch: nn.Module) -> Iterator[None]:
-    """The tracer writes weights as they lie in memory."""
-    branch.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    yield
-
-
-def quantise(exported: Path, quantised: Path, calibration: Iterable[Tensor], float_parts: list[str]) -> None:
+def quantise(exported: Path, quantised: Path, calibration: Iterable[Tensor]) -> None:
     """Write the INT8 network of an ONNX file.
 
     Raises:
@@ -85,7 +75,7 @@ def quantise(exported: Path, quantised: Path, calibration: Iterable[Tensor], flo
     logging.getLogger().setLevel(logging.ERROR)  # it advises a preparation for graphs with norms
     try:
         quantize_static(str(exported), str(quantised), reader, quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=float_parts)
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
     finally:
         logging.getLogger().setLevel(level)
 
