@@ -32,6 +32,13 @@ KINDS: dict[str, dict] = {
     'two levels': dict(neck=FPN),
     'joint encoder': dict(decoder=dict(type='JointSceneEncoder', num_layers=2, embed_dims=C, attn_cfg=GLOBAL,
                                        feedforward_channels=17)),
+    'groups, masked': dict(scene_queries=dict(
+        type='GroupedSceneQueries', embed_dims=C, token_groups=['map'], blind=dict(det=['map']),
+        groups=dict(det=dict(num_queries=5), map=dict(num_queries=7)))),
+    "mmcv's attention": dict(decoder=dict(cross_attn_cfg=dict(type='MultiheadAttention', num_heads=3))),
+    'patches, no decoder': dict(scene_queries=dict(type='PatchQueries', embed_dims=C, num_cells=12, grid=(2, 3),
+                                                   positional_encoding=ENCODINGS[0]),
+                                decoder=dict(type='NoDecoder')),
 }
 
 

@@ -56,7 +56,7 @@ class FastSceneQFormer(SceneQFormer):
         self.__dict__.update(copy.deepcopy(model).__dict__)
         self.frozen_parts = ()  # all are
         self.eval().requires_grad_(False)
-        self.options = options
+        self.options, self._device_type = options, device.type
         self.applied = tuple(self._replace_parts(calibration))
         self._shapes = StaticShapes()
         self._groups: dict[torch.Size, tuple] = {}  # of the queries, by the shape of the images
@@ -92,7 +92,7 @@ class FastSceneQFormer(SceneQFormer):
             applied.append(str(options.dtype).removeprefix('torch.'))
         if options.capture == 'compile':
             for part in (self.decoder, *(() if options.precision == 'int8' else (self.backbone, ))):
-                compile_part(part)
+                compile_part(part, self._device_type)
             applied.append('compile')
         return applied
 
@@ -202,12 +202,11 @@ class FastSceneQFormer(SceneQFormer):
 
     def _half(self) -> torch.autocast:
         """Autocast, without its cache of cast weights, which a graph could not record; they are cast already."""
-        dtype, device = self.options.dtype, next(self.decoder.parameters(), torch.empty(0)).device.type
-        half = dtype != torch.float32
-        return torch.autocast(device, dtype if half else None, enabled=half, cache_enabled=False)
+        half = self.options.dtype != torch.float32
+        return torch.autocast(self._device_type, self.options.dtype if half else None, enabled=half,
+                              cache_enabled=False)
 
 
-def compile_part(part: nn.Module) -> None:
+def compile_part(part: nn.Module, device_type: str) -> None:
     """By inductor, for static shapes, in place; on a CPU weights are brought into the layout of its kernels."""
-    on_cpu = next(part.parameters()).device.type == 'cpu'
-    part.compile(dynamic=False, options=dict(freezing=True) if on_cpu else None)
+    part.compile(dynamic=False, options=dict(freezing=True) if device_type == 'cpu' else None)
