@@ -35,6 +35,16 @@ def test_takes_strided_views():
     assert max(largest_differences(run(vectorized_deformable_attention, *strided), twin)) < 2e-5
 
 
+def test_gradients_lie_as_is_promised():
+    """Compiled code relies on the strides that the operator's fake gives."""
+    value, shapes, locations, logits = make_inputs(*SHAPES['three levels'])
+    sides = [side for shape in shapes for side in shape]
+    grad = torch.randn(*logits.shape[:2], logits.shape[2] * value.shape[-1])
+    for result in torch.ops.scene_qformer.vectorized_deformable_attention_backward(grad, value, sides, locations,
+                                                                                   logits):
+        assert result.is_contiguous()
+
+
 @pytest.mark.parametrize('case', ['three levels', 'no queries'])
 def test_is_a_well_formed_operator(case):
     value, shapes, locations, logits = make_inputs(*SHAPES[case])

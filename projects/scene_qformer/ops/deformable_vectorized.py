@@ -43,7 +43,7 @@ def _attend(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tens
     if not logits.numel():
         return value.new_zeros(batch_size, num_queries, num_heads * value.shape[-1])
     dtype = torch.promote_types(value.dtype, torch.float32)
-    bags = _find_corners(value, sides, locations, logits.to(dtype).softmax(-1))
+    bags = _find_corners(value, sides, locations, _softmax(logits.to(dtype)))
     table = value.to(dtype).reshape(-1, value.shape[-1])
     out = F.embedding_bag(bags.index, table, mode='sum', per_sample_weights=bags.weight)
     return out.view(batch_size, num_queries, -1).to(value.dtype)
@@ -56,7 +56,7 @@ def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], location
         return torch.zeros_like(value), torch.zeros_like(locations), torch.zeros_like(logits)
     dtype = torch.promote_types(value.dtype, torch.float32)
     batch_size, num_queries, num_heads, num_levels, num_points, _ = locations.shape
-    weights = logits.to(dtype).softmax(-1)
+    weights = _softmax(logits.to(dtype))
     bags = _find_corners(value, sides, locations, weights)
     table = value.to(dtype).reshape(-1, value.shape[-1])
     rows = grad.to(dtype).reshape(-1, value.shape[-1])  # one for each bag
@@ -74,11 +74,19 @@ def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], location
         right_read * bags.second_inside[0] - left_read * bags.first_inside[0],
         lower_read * bags.second_inside[1] - upper_read * bags.first_inside[1]))
     scale = _per_sample(sides, num_heads, num_points, dtype)[:, None]  # (2, 1, heads * L * P)
-    grad_locations = (slopes * scale * weights.view(per_query)).movedim(0, -1).reshape(locations.shape)
+    grad_locations = (slopes * scale * weights.view(per_query)).movedim(0, -1).contiguous().view(locations.shape)
     grad_weights = (upper * upper_read + lower * lower_read).view_as(weights)
     grad_logits = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True))
     grad_value = _add_rows(rows, bags, len(table)).view(value.shape)
     return grad_value.to(value.dtype), grad_locations.to(locations.dtype), grad_logits.to(logits.dtype)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over the last dimension. PyTorch's takes each row by itself: five times as long where rows are of four."""
+    if logits.shape[-1] > 8:
+        return logits.softmax(-1)
+    powers = (logits - logits.amax(-1, keepdim=True)).exp_()
+    return powers.div_(powers.sum(-1, keepdim=True))
 
 
 class _Corners(NamedTuple):
