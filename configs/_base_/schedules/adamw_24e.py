@@ -5,7 +5,7 @@ base_lr = 1e-4
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=35, norm_type=2),
     # By module name: decoder, projector and all the rest 1e-4, backbone 1e-5.
     paramwise_cfg=dict(custom_keys={'backbone.': dict(lr_mult=0.1)}))

@@ -5,7 +5,7 @@ base_lr = 1e-4
 
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=base_lr, weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=35, norm_type=2),
     # By module name, the longest that fits: backbone 1e-5; decoder, projector and all the rest 1e-4; adapters of the
     # language model 2e-4 and without decay, as LLaVA-1.5's. To train all of that model, take lr_mult=0.2: LLaVA's 2e-5.
