@@ -79,8 +79,8 @@ class FastSceneQFormer(SceneQFormer):
                 branch = as_channels_last(branch)
                 applied.append('channels_last')
         self.backbone, self.neck = branch, None
-        if options.keep_constants:
-            self.positional_encoding = KeptEncoding(self.positional_encoding)
+        if options.keep_constants and len((kept := KeptEncoding(self.positional_encoding)).constant):
+            self.positional_encoding = kept
             applied.append('keep_constants')
         if options.merge_keys_values and can_share_keys(self.decoder):
             self.decoder = SharedKeysDecoder(self.decoder)
