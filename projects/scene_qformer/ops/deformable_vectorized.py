@@ -3,7 +3,7 @@
 The value is a table with a row for each (sample, cell, head), as it lies in memory. Each query and head is a bag of row
 numbers and weights: the four cells around each point. ``embedding_bag`` adds the rows up without a copy of them in
 between, and the backward pass has two such kernels: ``sampled_addmm`` for the weights, and for the table
-``embedding_bag`` the other way round, the entries sorted by row. mmcv's ``multi_scale_deformable_attn_pytorch`` calls
+``embedding_bag`` the other way round, the samples sorted by cell. mmcv's ``multi_scale_deformable_attn_pytorch`` calls
 ``grid_sample`` for each level and keeps all samples, ``(B, Q, heads, L * P, D)``. Its twin is
 :func:`reference_deformable_attention`.
 """
@@ -77,7 +77,7 @@ def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], location
     grad_locations = (slopes * scale * weights.view(per_query)).movedim(0, -1).contiguous().view(locations.shape)
     grad_weights = (upper * upper_read + lower * lower_read).view_as(weights)
     grad_logits = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True))
-    grad_value = _add_rows(rows, bags, len(table)).view(value.shape)
+    grad_value = _add_to_cells(rows, bags, sides, locations.shape, value.shape)
     return grad_value.to(value.dtype), grad_locations.to(locations.dtype), grad_logits.to(logits.dtype)
 
 
@@ -98,6 +98,7 @@ class _Corners(NamedTuple):
     second: Tensor  # likewise of the right and of the lower cells
     first_inside: Tensor  # likewise, bool
     second_inside: Tensor
+    second_cell: Tensor  # (2, B * Q, S), column and row of the lower right cell, also outside
 
 
 def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> _Corners:
@@ -105,7 +106,8 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
     batch_size, num_keys, num_heads, _ = value.shape
     num_queries, (num_levels, num_points) = locations.shape[1], locations.shape[3:5]
     dtype, num_samples = weights.dtype, num_heads * num_levels * num_points
-    index_dtype = torch.int32 if batch_size * num_keys * num_heads < 2**31 else torch.int64
+    # 32 bits are faster; a map that is longer and wider by one has up to four times the cells
+    index_dtype = torch.int32 if batch_size * num_keys * num_heads < 2**29 else torch.int64
 
     size = _per_sample(sides, num_heads, num_points, dtype)[:, None]  # (2, 1, S)
     place = torch.empty(2, batch_size * num_queries, num_samples, dtype=dtype)
@@ -115,7 +117,7 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
     beyond = place.sub_(cell)
     first_cell = cell.clamp(min=0).minimum(size - 1)
     first_inside = cell == first_cell
-    cell.add_(1)
+    cell = cell + 1
     second_cell = cell.clamp(min=0).minimum(size - 1)
     second_inside = cell == second_cell
     first, second = torch.mul(1 - beyond, first_inside), torch.mul(beyond, second_inside)
@@ -135,7 +137,8 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
             torch.add(rows[down], columns[across], out=index[..., down, across])
             torch.mul(weighted.view(shape), share_x.view(shape), out=weight[..., down, across])
     num_bags = batch_size * num_queries * num_heads
-    return _Corners(index.view(num_bags, -1), weight.view(num_bags, -1), first, second, first_inside, second_inside)
+    return _Corners(index.view(num_bags, -1), weight.view(num_bags, -1), first, second, first_inside, second_inside,
+                    cell)
 
 
 def _per_sample(sides: Sequence[int], num_heads: int, num_points: int, dtype: torch.dtype) -> Tensor:
@@ -162,14 +165,40 @@ def _dot_pairs(rows: Tensor, table: Tensor, index: Tensor) -> Tensor:
     return torch.sparse.sampled_addmm(pairs, rows, table.t(), beta=0., out=pairs).values()
 
 
-def _add_rows(rows: Tensor, bags: _Corners, num_rows: int) -> Tensor:
-    """The table's gradient, ``(num_rows, D)``: each of its rows is a bag of the entries that name it."""
-    entry_row, entry = bags.index.view(-1).sort()
-    counts = torch.bincount(entry_row, minlength=num_rows)
-    starts = (counts.cumsum(0) - counts).to(entry_row.dtype)
-    weight = bags.weight.view(-1).index_select(0, entry)
-    bag = torch.div(entry, bags.index.shape[1], rounding_mode='trunc').to(entry_row.dtype)
-    return F.embedding_bag(bag, rows, starts, mode='sum', per_sample_weights=weight)
+def _add_to_cells(rows: Tensor, bags: _Corners, sides: Sequence[int], samples_shape: torch.Size,
+                  value_shape: torch.Size) -> Tensor:
+    """The value's gradient ``(B, K, heads, D)``, from rows ``(B * Q * heads, D)`` of the output's.
+
+    Samples are sorted by the four cells around them: by the lower right one, of a map that is longer and wider by one.
+    Those with the same four are one bag for each of its corners, and each corner's sums are a map, moved into place.
+    """
+    batch_size, num_keys, num_heads, width = value_shape
+    num_levels, num_points = samples_shape[3:5]
+    wider = [side + 1 for side in sides]
+    index_dtype = bags.index.dtype
+    size = _per_sample(sides, num_heads, num_points, bags.weight.dtype)[:, None]
+    column, row = bags.second_cell.clamp(min=0).minimum(size).to(index_dtype).view(2, batch_size, -1, size.shape[-1])
+    num_cells = sum(height * width for height, width in zip(wider[::2], wider[1::2]))
+    start = torch.arange(batch_size, dtype=index_dtype)[:, None, None] * (num_cells * num_heads)
+    start = start + _row_starts(wider, num_heads, num_points, index_dtype)
+    row_length = (size[0].to(index_dtype) + 1) * num_heads
+    place, sample = torch.addcmul(start, row, row_length).add_(column.mul_(num_heads)).flatten().sort()
+
+    counts = torch.bincount(place, minlength=batch_size * num_cells * num_heads)
+    starts = (counts.cumsum(0) - counts).to(index_dtype)
+    bag = torch.div(sample, num_levels * num_points, rounding_mode='trunc').to(index_dtype)
+    weight = bags.weight.view(-1, 4).index_select(0, sample)
+    grad = rows.new_zeros(batch_size, num_keys, num_heads, width)
+    for corner, (down, right) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        sums = F.embedding_bag(bag, rows, starts, mode='sum', per_sample_weights=weight[:, corner].contiguous())
+        sums = sums.view(batch_size, num_cells, num_heads, width)
+        cell, wider_cell = 0, 0
+        for height, length in zip(sides[::2], sides[1::2]):
+            wider_map = sums[:, wider_cell:wider_cell + (height + 1) * (length + 1)].unflatten(1, (height + 1, -1))
+            moved = wider_map[:, 1 - down:1 - down + height, 1 - right:1 - right + length]
+            grad[:, cell:cell + height * length].unflatten(1, (height, length)).add_(moved)
+            cell, wider_cell = cell + height * length, wider_cell + (height + 1) * (length + 1)
+    return grad
 
 
 @_attend.register_fake
