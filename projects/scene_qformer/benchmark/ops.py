@@ -9,7 +9,7 @@ import torch
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from torch import Tensor
 
-from ..models.surround_deformable_attention import MMCV_HAS_CUDA
+from ..models.surround_sampling import MMCV_HAS_CUDA
 from ..ops import reference_deformable_attention, triton_deformable_attention, vectorized_deformable_attention
 from .floor import Rates, Work, measure_rates
 from .table import Table

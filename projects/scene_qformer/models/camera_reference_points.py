@@ -6,7 +6,7 @@ from mmcv.ops import MultiScaleDeformableAttention
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .surround_deformable_attention import MMCV_HAS_CUDA
+from .surround_sampling import MMCV_HAS_CUDA
 
 
 def wants_camera_points(attention: nn.Module) -> bool:

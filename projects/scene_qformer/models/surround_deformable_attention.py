@@ -10,7 +10,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..geometry import project
-from .surround_sampling import MMCV_HAS_CUDA as MMCV_HAS_CUDA
 from .surround_sampling import CameraLevels
 
 DEFAULT_SAMPLING = dict(type='DefaultSampling')
