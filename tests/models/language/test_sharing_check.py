@@ -1,5 +1,6 @@
 import pytest
-from small_llm import FAMILIES, SIZES
+import torch
+from small_llm import BATCH, FAMILIES, SIZES
 
 from scene_qformer.models.language import SceneLanguageModel, shared_attention
 from scene_qformer.models.language.shared_attention import NAME, shared_scene_attention
@@ -9,9 +10,22 @@ OTHERS = dict(
     opt=dict(model_type='opt', hidden_size=24, word_embed_proj_dim=24, ffn_dim=31, num_hidden_layers=2,
              num_attention_heads=3, max_position_embeddings=97, init_std=0.3),
     bloom=dict(model_type='bloom', hidden_size=24, n_layer=2, n_head=3, initializer_range=0.3),  # no position ids
+    gpt_neo=dict(model_type='gpt_neo', hidden_size=24, num_layers=2, num_heads=3, window_size=3,
+                 attention_types=[[['global', 'local'], 1]], max_position_embeddings=97),
     gemma3=dict(model_type='gemma3_text', hidden_size=24, intermediate_size=31, num_hidden_layers=2, head_dim=8,
                 num_attention_heads=3, num_key_value_heads=1, max_position_embeddings=97, sliding_window=3,
                 layer_types=['sliding_attention', 'full_attention']))
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_a_layout_that_is_lost_later_gives_no_number(family, tokenizer_folder, monkeypatch):
+    """Not a wrong one."""
+    model = SceneLanguageModel(SIZES[family], tokenizer_folder, share_scene_tokens=True).eval()
+    tokens = torch.randn(2, 5, 24)
+    assert model.loss(tokens, BATCH)['loss_text'].isfinite()
+    whole = shared_attention.layout_as_mask
+    monkeypatch.setattr(shared_attention, 'layout_as_mask', lambda *args: whole(*args).clone())
+    assert model.loss(tokens, BATCH)['loss_text'].isnan()
 
 
 def test_other_families_are_tried(tokenizer_folder):
@@ -21,6 +35,8 @@ def test_other_families_are_tried(tokenizer_folder):
         SceneLanguageModel(OTHERS['bloom'], tokenizer_folder, share_scene_tokens=True)
     with pytest.raises(ValueError, match='is not for Gemma3ForCausalLM with sliding_window=3'):
         SceneLanguageModel(OTHERS['gemma3'], tokenizer_folder, share_scene_tokens=True)
+    with pytest.raises(ValueError, match='is not for GPTNeoForCausalLM with window_size=3'):
+        SceneLanguageModel(OTHERS['gpt_neo'], tokenizer_folder, share_scene_tokens=True)
 
 
 def test_the_trial_notices_a_model_that_ignores_the_mask(tokenizer_folder):

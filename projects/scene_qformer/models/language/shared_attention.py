@@ -12,7 +12,8 @@ backward on CPU is several times slower in bfloat16.
 
 Families that take transformers' attention functions get it as ``attn_implementation='shared_scene'``; the layout of the
 texts travels with the mask, as not all families hand other arguments on to their layers. Without a layout this is
-PyTorch's own attention; with dropout, or elsewhere than on CPU, too, under the mask that it stands for.
+PyTorch's own attention; with dropout, too, under the mask that it stands for. Elsewhere than on a CPU there is no
+layout, but that mask.
 """
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ def shared_scene_attention(module: nn.Module, query: Tensor, key: Tensor, value:
     from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
     layout: SharedLayout | None = getattr(attention_mask, _LAYOUT, None)
-    if layout is None or dropout or query.device.type != 'cpu' or not (layout.prefix or layout.one_a_row):
+    if layout is None or dropout or not (layout.prefix or layout.one_a_row):
         mask = attention_mask if layout is None else layout.mask(query.dtype)
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]
@@ -136,19 +137,23 @@ def inputs_apart(llm: nn.Module, segments: Tensor, dtype: torch.dtype) -> dict[s
         dtype: Of the mask.
 
     Returns:
-        ``position_ids`` ``(B, T)``, and ``attention_mask`` ``(B, 1, T, T)``; for a model that has this module's
-        attention a mask without numbers or memory, which carries the layout.
+        ``position_ids`` ``(B, T)``, and ``attention_mask`` ``(B, 1, T, T)``; on a CPU, for a model that has this
+        module's attention, one number in the place of the mask, which carries the layout.
     """
     position_ids = separate_positions(segments)
-    if llm.config._attn_implementation != NAME:
+    if llm.config._attn_implementation != NAME or segments.device.type != 'cpu':
         return dict(attention_mask=separate_segments(segments, dtype), position_ids=position_ids)
     return dict(attention_mask=layout_as_mask(SharedLayout(segments), dtype), position_ids=position_ids)
 
 
 def layout_as_mask(layout: SharedLayout, dtype: torch.dtype) -> Tensor:
-    """What :func:`shared_scene_attention` takes for the mask, and families for one that needs no change."""
+    """What :func:`shared_scene_attention` takes for the mask, and families for one that needs no change.
+
+    It is NaN all over: were the layout lost on the way, as any operation on the mask would lose it, all results would
+    be NaN, and none wrong.
+    """
     batch, length = layout.segments.shape
-    mask = torch.zeros((), dtype=dtype, device=layout.segments.device).expand(batch, 1, length, length)
+    mask = torch.full((), torch.nan, dtype=dtype, device=layout.segments.device).expand(batch, 1, length, length)
     setattr(mask, _LAYOUT, layout)
     return mask
 

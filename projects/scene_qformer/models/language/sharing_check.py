@@ -7,6 +7,8 @@ from torch import nn
 from .logits import logits_at
 from .shared_attention import inputs_apart, use_shared_attention
 
+_WINDOWS = ('sliding_window', 'window_size', 'attention_chunk_size')  # what families call how far back they see
+
 
 def prepare_to_share(llm: nn.Module) -> None:
     """Give a model the attention for texts side by side, if it can have it, and check that they stay apart.
@@ -15,11 +17,11 @@ def prepare_to_share(llm: nn.Module) -> None:
         ValueError: If the results differ from those of separate texts, as this family ignores the mask or the
             positions; or would differ on longer texts, as it sees only so far back.
     """
-    window = getattr(llm.config, 'sliding_window', None)
-    if window is not None:
-        raise ValueError(f'share_scene_tokens=True is not for {type(llm).__name__} with sliding_window={window}: the '
-                         'mask that keeps texts apart would replace that of the window. Leave '
-                         'share_scene_tokens=False.')
+    config = llm.config.get_text_config()
+    for name in _WINDOWS:
+        if (window := getattr(config, name, None)) is not None:
+            raise ValueError(f'share_scene_tokens=True is not for {type(llm).__name__} with {name}={window}: the mask '
+                             'that keeps texts apart would replace that of the window. Leave share_scene_tokens=False.')
     before = llm.config._attn_implementation
     use_shared_attention(llm)
     try:
