@@ -85,6 +85,7 @@ def run(part: str, args: argparse.Namespace, report: Callable[[str], None]) -> t
     on_gpu = args.device != 'cpu'
     if part == 'growth':
         points = growth.measure_growth(Config.fromfile(args.config), max(args.rounds // 2, 1), args.device, report)
+        (args.work_dir / 'growth.json').write_text(growth.to_json(points, machine()))
         return growth.to_markdown(points), []
     if part == 'loader':
         named = args.root or os.environ.get('NUSCENES_ROOT')
@@ -99,8 +100,8 @@ def run(part: str, args: argparse.Namespace, report: Callable[[str], None]) -> t
                   for size in args.batch_size or ((1, 8, 32) if on_gpu else (1, ))]
     else:
         path = args.train_config or (args.config if on_gpu else EMBEDDED)
-        tables = [train.train_table(Config.fromfile(path), size, args.rounds, args.device, report=report,
-                                    title=Path(path).stem)
+        tables = [train.train_table(Config.fromfile(path), size, args.rounds, args.device, 3. if on_gpu else None,
+                                    Path(path).stem, report)
                   for size in args.batch_size or ((8, ) if on_gpu else (2, ))]
     return '\n'.join(map(table.to_markdown, tables)), tables
 

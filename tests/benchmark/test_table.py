@@ -28,6 +28,12 @@ Floor: 50 ms.
 '''
 
 
+def test_floors_of_ways():
+    text = to_markdown(table(floor=0.05, floors=dict(fast=0.1)))
+    assert '| 8 x |' in text and '| 1 x |' in text
+    assert '| - | - |' in to_markdown(table(floor=0.05, floors=dict(fast=None)))
+
+
 def test_columns_without_anything_are_left_out():
     bare = to_markdown(table(timings=dict(slow=Timing((0.2, ))), samples=1))
     assert '| slow (baseline) | 200 (200 to 200) | 5 | 1.00 |\n' in bare and 'floor' not in bare and 'peak' not in bare
@@ -43,7 +49,8 @@ def test_json_holds_all_numbers():
     content = json.loads(to_json([table(aims=dict(fast=5))], dict(machine='a clock')))
     assert content['machine'] == dict(machine='a clock')
     way = content['tables'][0]['ways']['fast']
-    assert way == dict(seconds=[0.1, 0.1, 0.5], peak_bytes=None, median=0.1, times_as_fast=4.0, aim=5, note=None)
+    assert way == dict(seconds=[0.1, 0.1, 0.5], peak_bytes=None, median=0.1, times_as_fast=4.0, floor=None, aim=5,
+                       note=None)
 
 
 def test_a_baseline_must_be_timed():

@@ -1,8 +1,9 @@
 """How a model's cost grows, one axis at a time."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -94,3 +95,9 @@ def to_markdown(points: Sequence[Point]) -> str:
                 cells.append(f'**{text}**' if point.is_default else text)
         lines.append(f'| {axis} | {"; ".join(cells)} |')
     return '\n'.join(lines) + '\n'
+
+
+def to_json(points: Sequence[Point], machine: Mapping[str, str]) -> str:
+    """All numbers, unrounded."""
+    return json.dumps(dict(machine=dict(machine), points=[
+        dict(asdict(point), median=point.timing.median) for point in points]), indent=1) + '\n'

@@ -18,6 +18,7 @@ class Table:
     samples: int = 1  # in a call
     unit: str = 'sample'
     floor: float | None = None  # seconds of a call
+    floors: Mapping[str, float | None] = field(default_factory=dict)  # by way, where it is another; None if not known
     notes: Mapping[str, str] = field(default_factory=dict)  # by way
     notes_title: str = 'note'
     facts: Sequence[str] = ()  # sentences that stand above
@@ -58,7 +59,8 @@ def to_markdown(table: Table) -> str:
         if has_memory:
             cells.append('-' if timing.peak_bytes is None else f'{timing.peak_bytes / 2 ** 20:,.0f} MiB')
         if table.floor is not None:
-            cells.append(f'{_number(timing.median / table.floor)} x')
+            floor = table.floors.get(name, table.floor)
+            cells.append('-' if floor is None else f'{_number(timing.median / floor)} x')
         if table.aims:
             cells.append(table.verdict(name))
         if table.notes:
@@ -75,6 +77,7 @@ def to_json(tables: Sequence[Table], machine: Mapping[str, str]) -> str:
         dict(title=table.title, baseline=table.baseline, samples=table.samples, unit=table.unit, floor=table.floor,
              facts=list(table.facts), ways={
                  name: dict(asdict(timing), median=timing.median, times_as_fast=table.ratio(name),
+                            floor=table.floors.get(name, table.floor),
                             aim=table.aims.get(name), note=table.notes.get(name))
                  for name, timing in table.timings.items()}) for table in tables]), indent=1) + '\n'
 

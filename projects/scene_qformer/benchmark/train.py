@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -14,8 +13,15 @@ from ..random_batch import random_batch_like
 from .table import Table
 from .timing import time_ways
 
-BASELINE = 'float32, AdamW'
-WRAPPERS = {'cpu': 'BFloat16OptimWrapper', 'cuda': 'AmpOptimWrapper'}
+WRAPPERS = {'cpu': dict(type='BFloat16OptimWrapper'), 'cuda': dict(type='AmpOptimWrapper', dtype='bfloat16')}
+AIMED = 'bfloat16, fused'
+# By name: bfloat16, fused optimizer, parts whose activations are computed again in the backward pass.
+WAYS: dict[str, tuple[bool, bool, tuple[str, ...]]] = {
+    'float32': (False, False, ()),
+    'bfloat16': (True, False, ()),
+    AIMED: (True, True, ()),
+    'the same, decoder recomputed': (True, True, ('decoder', )),
+    'the same, backbone too': (True, True, ('decoder', 'backbone'))}
 
 
 def train_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu', aim: float | None = None,
@@ -32,34 +38,31 @@ def train_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu', 
         report: Takes lines of progress.
     """
     batch = random_batch_like(cfg, batch_size)
-    bfloat16 = dict(type=WRAPPERS[torch.device(device).type])
-    if device != 'cpu':
-        bfloat16['dtype'] = 'bfloat16'
-    fused = dict(bfloat16, optimizer=dict(fused=True))
-    ways = {
-        BASELINE: partial(_step, cfg, {}, {}),
-        'bfloat16': partial(_step, cfg, bfloat16, {}),
-        'bfloat16, fused AdamW': partial(_step, cfg, fused, {}),
-        'the same, decoder recomputed': partial(_step, cfg, fused, dict(decoder=dict(with_cp=True))),
-        'the same, backbone too': partial(_step, cfg, fused, dict(decoder=dict(with_cp=True),
-                                                                  backbone=dict(with_cp=True)))}
-    calls = {name: way(batch, device) for name, way in ways.items()}
+    baseline = f'float32, {cfg.optim_wrapper.optimizer.type}'
+    calls = {baseline if name == 'float32' else name: _step(variant(cfg, *way, device), batch, device)
+             for name, way in WAYS.items()}
     timings = time_ways(calls, rounds, device, warmup=2, report=report)
     images = batch['inputs']['img'][0]
     return Table(
         title=f'{title or "Training"}: {batch_size} x {len(images)} images of {images.shape[-1]}x{images.shape[-2]}',
-        timings=timings, baseline=BASELINE, samples=batch_size, unit='frame',
-        aims={} if aim is None else {'bfloat16, fused AdamW': aim},
+        timings=timings, baseline=baseline, samples=batch_size, unit='frame',
+        aims={} if aim is None else {AIMED: aim},
         facts=('a step: normalisation, forward, losses, backward, optimizer; the peak is without weights and optimizer '
                'state, which all ways have alike', ))
 
 
-def _step(cfg: Config, wrapper: dict, model: dict, batch: dict, device: str) -> Callable[[], object]:
+def variant(cfg: Config, bfloat16: bool, fused: bool, recomputed: tuple[str, ...], device: str) -> Config:
+    """A copy that trains in one of the ways."""
+    changed = cfg.copy()
+    changed.merge_from_dict(dict(
+        model={part: dict(with_cp=True) for part in recomputed},
+        optim_wrapper=dict(WRAPPERS[torch.device(device).type] if bfloat16 else {}, optimizer=dict(fused=fused))))
+    return changed
+
+
+def _step(cfg: Config, batch: dict, device: str) -> Callable[[], object]:
     """A step that trains a model of its own."""
     torch.manual_seed(0)
-    changed = cfg.copy()
-    changed.merge_from_dict(dict(model=model, optim_wrapper=dict(optimizer=dict(fused=False))))
-    changed.merge_from_dict(dict(optim_wrapper=wrapper))
-    trained: BaseModel = build_fresh_model(changed.model).to(device).train()
-    optim_wrapper = build_optim_wrapper(trained, changed.optim_wrapper)
+    trained: BaseModel = build_fresh_model(cfg.model).to(device).train()
+    optim_wrapper = build_optim_wrapper(trained, cfg.optim_wrapper)
     return lambda: trained.train_step(batch, optim_wrapper)
