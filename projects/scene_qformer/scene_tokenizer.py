@@ -1,7 +1,7 @@
 """Scene tokens of any frame: images in memory or on disk, calibration from wherever it comes."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from .dataset_config import is_transform
 from .datasets import NUSCENES_CAMERAS
 from .datasets.single_frame import frame_results
-from .optimization import InferenceOptions, optimize_model
+from .optimization import InferenceOptions, calibration_images, optimize_model
 from .token_cache import plain_test_dataset
 
 
@@ -51,7 +51,8 @@ class SceneTokenizer:
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, device: str = 'cpu',
                  channel_order: str = 'rgb', optimize: bool | Mapping[str, Any] | None = None,
                  calibration: Sequence[tuple] | None = None) -> None:
-        from .token_extraction import load_encoder  # mmdet3d.apis, which loads half of mmdet3d, is needed here alone
+        # mmdet3d.apis, which loads half of mmdet3d, is needed here alone
+        from .token_extraction import calibration_frames, load_encoder
         cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
         options = InferenceOptions.read(cfg.get('optimize') if optimize is None else optimize)
         dataset = plain_test_dataset(cfg)
@@ -65,7 +66,10 @@ class SceneTokenizer:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
             self._pipeline = Compose([TRANSFORMS.build(transform) for transform in (first, *rest)])
         if options is not None:
-            images = self._calibration_images(cfg, calibration) if options.precision == 'int8' else None
+            images = None
+            if options.precision == 'int8':
+                images = calibration_images(self.model, calibration_frames(cfg) if calibration is None else (
+                    self._prepare(*frame) for frame in calibration))
             self.model = optimize_model(self.model, options, images)
 
     def __call__(self, images: Any, cameras: Any) -> Tensor:
@@ -93,13 +97,6 @@ class SceneTokenizer:
             frames = self._pair(images, cameras)
             return compute_tokens(self.model, pseudo_collate([self._prepare(*frame) for frame in frames]))
         return compute_tokens(self.model, pseudo_collate([self._prepare(images, cameras)]))[0]
-
-    def _calibration_images(self, cfg: Config, calibration: Sequence[tuple] | None) -> Iterator[Tensor]:
-        """Normalised images ``(1, N, 3, H, W)`` of each frame; prepared one by one, lest all are in memory."""
-        from .token_extraction import calibration_frames
-        frames = calibration_frames(cfg) if calibration is None else (self._prepare(*frame) for frame in calibration)
-        for frame in frames:
-            yield self.model.data_preprocessor(pseudo_collate([frame]), training=False)['inputs']['imgs']
 
     def _prepare(self, images: Any, cameras: Any) -> dict:
         results = frame_results(images, cameras, self.cam_names, self.channel_order)

@@ -142,6 +142,57 @@ def test_training_is_refused():
             call()
 
 
+@pytest.mark.parametrize('move', [
+    lambda model: model.to('cpu'), lambda model: model.to(torch.float16), lambda model: model.half(),
+    lambda model: model.cpu(), lambda model: model.cuda(), lambda model: model.double(),
+    lambda model: torch.nn.Sequential(model).bfloat16()])
+def test_to_move_or_cast_is_refused(move):
+    """What is kept, and graphs, would lie on the old device; and nothing has moved when it is refused."""
+    fast, imgs = optimize_model(build(), dict(precision='float32')), images()
+    expected, device = tokens(fast, imgs), fast.data_preprocessor.device
+    with pytest.raises(RuntimeError, match='To move or cast a model that was optimised.*Take the SceneQFormer'):
+        move(fast)
+    assert fast.data_preprocessor.device == device
+    assert fast.eval() is fast and torch.equal(tokens(fast, imgs), expected)
+
+
+class OneWord(torch.nn.Module):
+    """A language model whose word is a number; it drops out in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(19))
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def loss(self, scene_tokens, batch_text):
+        return dict(loss_text=(self.dropout(scene_tokens) * self.weight).mean())
+
+    def generate(self, scene_tokens, batch_text):
+        return [[f'{float(tokens.detach().mean()):.3f}'] for tokens in scene_tokens]
+
+
+def test_the_language_model_is_shared_and_trains_in_the_twin():
+    twin = build()
+    twin.language_model = OneWord()
+    twin.train()
+    fast, imgs = optimize_model(twin, dict(precision='float32')), images(2)
+    fast.eval().requires_grad_(False)
+    assert fast.language_model is twin.language_model
+    assert twin.language_model.training and twin.language_model.dropout.training
+    assert twin.language_model.weight.requires_grad and twin.projector is not fast.projector
+    twin.eval()
+    asked = [samples(imgs), samples(imgs)]
+    for sample in (*asked[0], *asked[1]):
+        sample.gt_text = [dict(id='a', type='x', turns=[('?', '!')])]
+    with torch.inference_mode():
+        got, expected = (model(dict(imgs=imgs), data, mode='predict') for model, data in zip((fast, twin), asked))
+    assert [sample.pred_text for sample in got] == [sample.pred_text for sample in expected]
+    assert len({sample.pred_text[0] for sample in got}) == 2
+
+    twin.train().language_model.loss(twin(imgs), None)['loss_text'].backward()
+    assert twin.language_model.weight.grad.abs().sum() > 0
+
+
 def test_only_a_scene_qformer_once():
     fast = optimize_model(build(), dict(precision='float32'))
     with pytest.raises(TypeError, match='Only a SceneQFormer can be optimised, got FastSceneQFormer'):

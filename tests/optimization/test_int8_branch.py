@@ -8,7 +8,7 @@ from small_models import build, images, relative_error
 
 from scene_qformer.optimization.batch_norm import fold_batch_norm
 from scene_qformer.optimization.image_branch import ImageBranch
-from scene_qformer.optimization.int8_branch import Int8ImageBranch
+from scene_qformer.optimization.int8_branch import Int8ImageBranch, products_saturate
 
 LEVEL_BOUND = 0.2  # twice what random weights in such narrow channels (4 to 32) gave; real networks round less
 
@@ -47,6 +47,53 @@ def test_calibration_decides_the_range(branch):
     expected = branch(imgs)[0]
     dim = Int8ImageBranch(branch, [0.1 * imgs])(imgs)[0]
     assert relative_error(dim, expected) > 1.5 * LEVEL_BOUND
+
+
+@torch.no_grad()
+def test_7_bits_where_sums_are_cut_off(branch, int8, monkeypatch):
+    imgs = images(1, 2)[0]
+    largest = {}
+    for saturate in (False, True):
+        monkeypatch.setattr('scene_qformer.optimization.int8_branch.products_saturate', lambda answer=saturate: answer)
+        ranges = spy_on_weights(monkeypatch)
+        reduced = Int8ImageBranch(branch, [imgs])
+        largest[saturate] = max(ranges)
+        for expected, got in zip(branch(imgs), reduced(imgs), strict=True):
+            assert relative_error(got, expected) < LEVEL_BOUND
+    assert 64 < largest[False] <= 127 and 32 < largest[True] <= 64
+
+
+def spy_on_weights(monkeypatch):
+    """The largest number of each quantised weight of the networks that are written from now on."""
+    import onnx
+    import onnxruntime
+    real, ranges = onnxruntime.InferenceSession, []
+
+    def session(model, *args, **kwargs):
+        if isinstance(model, bytes):
+            ranges.extend(int(abs(onnx.numpy_helper.to_array(weight).astype(int)).max())
+                          for weight in onnx.load_from_string(model).graph.initializer
+                          if weight.data_type == onnx.TensorProto.INT8 and len(weight.dims) == 4)
+        return real(model, *args, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', session)
+    return ranges
+
+
+@pytest.mark.parametrize(('machine', 'flags', 'saturate'), [
+    ('x86_64', 'flags\t\t: fpu avx2 avx512f avx512_vnni amx_int8', False),
+    ('x86_64', 'flags\t\t: fpu avx2 avx_vnni', False),
+    ('x86_64', 'flags\t\t: fpu avx2 avx512f', True),
+    ('AMD64', None, True),  # Windows: not known
+    ('aarch64', 'Features\t: fp asimd', False),
+    ('arm64', None, False),
+])
+def test_which_processors_cut_sums_off(machine, flags, saturate, tmp_path, monkeypatch):
+    monkeypatch.setattr('platform.machine', lambda: machine)
+    cpuinfo = tmp_path / 'cpuinfo'
+    if flags is not None:
+        cpuinfo.write_text(f'processor\t: 0\n{flags}\nvmx flags\t: vnmi avx_vnni\n')
+    assert products_saturate(cpuinfo) is saturate
 
 
 def test_twin_is_as_it_was(branch):

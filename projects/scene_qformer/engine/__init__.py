@@ -1,5 +1,5 @@
 """What runs around the model: loading checkpoints safely, mixed precision, learning rates, the command line."""
-from .bfloat16_optim_wrapper import BFloat16OptimWrapper, bfloat16_is_fast
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper, bfloat16_is_fast, cpu_multiplies_bfloat16
 from .complete_checkpoint import DETECTION_PARTS, NO_WEIGHTS, TRAINING_PARTS, checkpoint_weights, require_weights
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
@@ -7,6 +7,6 @@ from .safe_checkpoint import load_from_safe_file
 
 __all__ = [
     'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'LayerDecayOptimWrapperConstructor',
-    'MuonAdamW', 'MuonOptimWrapperConstructor', 'bfloat16_is_fast', 'checkpoint_weights', 'load_from_safe_file',
-    'require_weights'
+    'MuonAdamW', 'MuonOptimWrapperConstructor', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16',
+    'load_from_safe_file', 'require_weights'
 ]

@@ -14,6 +14,11 @@ def bfloat16_is_fast() -> bool:
     """Whether this machine computes in bfloat16 natively: on a CUDA device, or a CPU with AVX512-BF16 or AMX."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    return cpu_multiplies_bfloat16()
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it (AVX512_BF16, AMX); others emulate it, slower than float32."""
     # private names of torch, so they may be gone tomorrow; without them the answer is the safe one
     probes = (getattr(torch.cpu, name, None) for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
     return any(probe is not None and probe() for probe in probes)

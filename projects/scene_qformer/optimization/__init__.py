@@ -22,11 +22,12 @@ from typing import Any
 from torch import Tensor
 
 from ..models.scene_qformer import SceneQFormer
+from .calibration_images import calibration_images
 from .fast_scene_qformer import FastSceneQFormer
 from .optimize_model_hook import OptimizeModelHook
 from .options import InferenceOptions
 
-__all__ = ['FastSceneQFormer', 'InferenceOptions', 'OptimizeModelHook', 'optimize_model']
+__all__ = ['FastSceneQFormer', 'InferenceOptions', 'OptimizeModelHook', 'calibration_images', 'optimize_model']
 
 
 def optimize_model(model: SceneQFormer, optimize: bool | Mapping[str, Any] | InferenceOptions | None = True,

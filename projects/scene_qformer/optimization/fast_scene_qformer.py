@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,8 +29,11 @@ class FastSceneQFormer(SceneQFormer):
     it was made from stays as it is. Where a way does not apply (deformable attention projects no keys, a ViT has no
     batch norm) it is silently not taken; ``applied`` names those that were.
 
-    Scene queries, positional encodings and heads always compute in float32: rounding would choose other proposals and
-    move points by metres. Tokens are float32.
+    Scene queries and heads always compute in float32, as do rays, depth bins and the angles of sine codes: rounding
+    would choose other proposals and move points by metres. The codes of positions, once computed, are rounded to the
+    dtype of the features, and added in it. Tokens are float32.
+
+    The language model is the twin's own: there is no copy of it, and it stays as the twin has it.
 
     Args:
         model: Trained, with its weights loaded; on the device where it will run.
@@ -53,7 +56,10 @@ class FastSceneQFormer(SceneQFormer):
         device = next(model.parameters()).device
         options = options.resolve(device)
         nn.Module.__init__(self)  # parts are built: take those of a copy
-        self.__dict__.update(copy.deepcopy(model).__dict__)
+        shared = {id(model.language_model): model.language_model}  # gigabytes, which this class does not change
+        self.__dict__.update(copy.deepcopy(model, shared).__dict__)
+        # Beside the modules, so that eval() and requires_grad_() stop before it.
+        self.__dict__['language_model'] = self._modules.pop('language_model', None)
         self.frozen_parts = ()  # all are
         self.eval().requires_grad_(False)
         self.options, self._device_type = options, device.type
@@ -111,6 +117,22 @@ class FastSceneQFormer(SceneQFormer):
             self._refuse('train')
         return super().train(False)
 
+    def _apply(self, fn: Callable, recurse: bool = True) -> NoReturn:
+        """Not possible: no ``to()``, ``half()``, ``cpu()`` and their like, which all end here.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        self._refuse('move or cast')
+
+    def _set_device(self, device: torch.device) -> NoReturn:
+        """Not possible; mmengine's ``to()`` begins with it, and would take the data preprocessor along.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        self._refuse('move or cast')
+
     def loss(self, inputs: dict, data_samples: list, **kwargs: Any) -> NoReturn:
         """Not possible.
 
@@ -130,8 +152,8 @@ class FastSceneQFormer(SceneQFormer):
     @staticmethod
     def _refuse(purpose: str) -> NoReturn:
         raise RuntimeError(f'To {purpose} a model that was optimised for inference is not possible: its weights are '
-                           'folded, merged and rounded. Take the SceneQFormer that it was made from, which is '
-                           'unchanged, and optimise it again.')
+                           'folded, merged and rounded, and what it keeps between calls lies where it was made. Take '
+                           'the SceneQFormer that it was made from, which is unchanged, and optimise it again.')
 
     @torch.no_grad()
     def decode_queries(self, imgs: Tensor, batch_input_metas: list[dict] | None = None,

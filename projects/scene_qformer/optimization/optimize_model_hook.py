@@ -1,15 +1,15 @@
 """The scores of the optimised model: ``tools/test.py`` with the fast ways on."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmdet3d.registry import HOOKS
-from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor
 
+from .calibration_images import calibration_images
 from .fast_scene_qformer import FastSceneQFormer
 from .options import InferenceOptions
 
@@ -37,19 +37,16 @@ class OptimizeModelHook(Hook):
         """The weights are loaded: optimise."""
         if self.options is None:
             return
-        images = calibration_images(runner) if self.options.precision == 'int8' else None
-        self._twin = runner.model
-        runner.model = FastSceneQFormer(runner.model, self.options, images)
-        runner.logger.info(f'The model is optimised for inference: {", ".join(runner.model.applied)}.')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model  # wrapped on several GPUs
+        images = None
+        if self.options.precision == 'int8':
+            from ..token_extraction import calibration_frames  # brings mmdet3d.apis
+            images = calibration_images(model, calibration_frames(runner.cfg))
+        fast = FastSceneQFormer(model, self.options, images)
+        self._twin, runner.model = runner.model, fast
+        runner.logger.info(f'The model is optimised for inference: {", ".join(fast.applied)}.')
 
     def after_test(self, runner: Runner) -> None:
         """Give the model back."""
         if self._twin is not None:
             runner.model, self._twin = self._twin, None
-
-
-def calibration_images(runner: Runner) -> Iterator[Tensor]:
-    """Normalised images ``(1, N, 3, H, W)`` of training frames, frame by frame."""
-    from ..token_extraction import calibration_frames  # brings mmdet3d.apis
-    for frame in calibration_frames(runner.cfg):
-        yield runner.model.data_preprocessor(pseudo_collate([frame]), training=False)['inputs']['imgs']

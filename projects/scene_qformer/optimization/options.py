@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..engine import cpu_multiplies_bfloat16
+
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16', 'int8')
 CAPTURES = ('auto', 'none', 'cuda_graph', 'compile')
 
@@ -87,8 +89,3 @@ class InferenceOptions:
         if self.precision == 'int8':
             return torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
         return getattr(torch, self.precision)
-
-
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for it (AVX512_BF16, AMX); others emulate it, slower than float32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
