@@ -1,7 +1,8 @@
 """Packaging: ``projects/scene_qformer`` is installed as the top-level package ``scene_qformer``.
 
 There are no requirements on purpose: ``pip install -e .`` inside a working mmdet3d environment installs this package
-alone and never touches the mmcv or torch that are there. The pins of a complete environment are in ``requirements/``;
+alone and never touches the mmcv or torch that are there; without mmdet3d 1.4 or PyTorch 2.4 the package says so when it
+is imported. The pins of a complete environment are in ``requirements/``;
 ``make setup`` makes one.
 """
 from setuptools import find_packages, setup
@@ -32,6 +33,6 @@ setup(
         # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
         'text-scores': ['pycocoevalcap>=1.2'],
         'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', *LLM, *INT8, 'pycocoevalcap',
-                 'triton; sys_platform == "linux"'],
+                 'triton>=3.3; sys_platform == "linux"'],
     },
 )

@@ -1,4 +1,6 @@
 """Cases that every way of deformable attention must pass, and what comparing takes."""
+import math
+
 import torch
 
 # (B, Q, spatial shapes, heads, D, P): odd sizes, one level, one query, one cell, D and L * P no powers of two
@@ -11,6 +13,8 @@ SHAPES = {
     'empty batch': (0, 5, ((5, 7), ), 2, 3, 2),
     'no queries': (2, 0, ((5, 7), (2, 2)), 2, 3, 2),
 }
+NOT_FINITE = [(math.inf, 0.5), (0.5, -math.inf), (-math.inf, math.inf), (math.nan, 0.5), (0.5, math.nan),
+              (math.nan, -9.), (math.inf, math.nan)]
 
 
 def make_inputs(batch_size, num_queries, shapes, num_heads, width, num_points, dtype=torch.float32, seed=0):
@@ -57,3 +61,25 @@ def largest_differences(results, expected):
         assert ours.shape == twin.shape
     return [((ours.double() - twin.double()).abs().max() / twin.double().abs().max().clamp(min=0.1)).item()
             if twin.numel() else 0. for ours, twin in zip(results, expected)]
+
+
+def check_place(function, arguments, samples, place):
+    """One sample, of ``arguments[samples]``, lies at infinity or is NaN: it reads nothing, or its head's result is NaN.
+
+    The other results stay as they are. Gradients are finite at infinity, and computed without an error in any case.
+    """
+    def run_at(place):
+        changed = list(arguments)
+        changed[samples] = changed[samples].clone()
+        changed[samples][-1, -1, -1, -1, -1] = torch.tensor(place)
+        return run(function, *changed)
+
+    results, outside = run_at(place), run_at((-1e4, 1e4))
+    if any(map(math.isnan, place)):
+        width = arguments[0].shape[-1]  # the last query's last head is the end of the result
+        out, rest = results[0].flatten(), outside[0].flatten()
+        assert out[-width:].isnan().all()
+        assert torch.equal(out[:-width], rest[:-width])
+    else:
+        assert max(largest_differences(results, outside)) < 1e-6
+    assert all(result.isfinite().all() for result in outside)

@@ -1,7 +1,15 @@
 """The readable twin: by hand, against mmcv's operator, and against numeric derivatives."""
 import pytest
 import torch
-from deformable_cases import SHAPES, largest_differences, make_inputs, make_surround_inputs, run
+from deformable_cases import (
+    NOT_FINITE,
+    SHAPES,
+    check_place,
+    largest_differences,
+    make_inputs,
+    make_surround_inputs,
+    run,
+)
 from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
 from scene_qformer.ops import reference_deformable_attention, reference_surround_attention
@@ -42,6 +50,18 @@ def test_derivatives_are_right():
     assert torch.autograd.gradcheck(
         lambda *tensors: reference_deformable_attention(tensors[0], shapes, *tensors[1:]),
         [value.requires_grad_(), locations.clamp(-1, 2).requires_grad_(), logits.requires_grad_()])
+
+
+@pytest.mark.parametrize('place', NOT_FINITE)
+def test_nothing_is_at_infinity_and_nan_stays(place):
+    check_place(reference_deformable_attention, make_inputs(*SHAPES['three levels']), 2, place)
+
+
+@pytest.mark.parametrize('place', NOT_FINITE)
+def test_surround_likewise(place):
+    arguments = make_surround_inputs(3, 2, 7, ((5, 7), (3, 2)), 2, 3, 2)
+    arguments[3][-1, :, -1] = torch.tensor([True, False, True])
+    check_place(reference_surround_attention, arguments, 4, place)
 
 
 def test_surround_adds_up_the_cameras_that_see():

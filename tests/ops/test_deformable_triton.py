@@ -40,7 +40,8 @@ for kernel, (capability, surround, dtype) in itertools.product(kernels, [(80, Fa
             signature[name] = '*u8' if name == 'visible' else '*fp32' if name in single else dtype
             attributes[place, ] = [['tt.divisibility', 16]]
     compiled = triton.compile(ASTSource(kernel, signature, constants, attributes), GPUTarget('cuda', capability, 32))
-    print(kernel.__name__, capability, len(compiled.asm['cubin']), 'ld.global.v' in compiled.asm['ptx'])
+    print(kernel.__name__, capability, len(compiled.asm['cubin']), 'ld.global.v' in compiled.asm['ptx'],
+          'max.NaN' in compiled.asm['ptx'] and 'min.NaN' in compiled.asm['ptx'])
 """
 
 
@@ -65,14 +66,17 @@ def test_kernels_pass_their_cases(where):
 
 @NEEDS_TRITON
 def test_kernels_compile_for_gpus(tmp_path):
-    """Down to machine code, which needs no GPU; channels are read in vectors."""
+    """Down to machine code, which needs no GPU; channels are read in vectors, and no NaN is dropped.
+
+    The interpreter keeps NaN in any case.
+    """
     done = run_python(['-c', COMPILE], TRITON_INTERPRET='0', TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr[-6000:]
     compiled = [line.split() for line in done.stdout.splitlines()]
     assert [line[:2] for line in compiled] == [['forward_kernel', '80'], ['forward_kernel', '90'],
                                                ['backward_kernel', '80'], ['backward_kernel', '90']]
-    for _, _, size, reads_vectors in compiled:
-        assert int(size) > 1000 and reads_vectors == 'True'
+    for _, _, size, reads_vectors, keeps_nan in compiled:
+        assert int(size) > 1000 and reads_vectors == keeps_nan == 'True'
 
 
 def test_package_imports_without_triton():
@@ -89,6 +93,14 @@ def test_says_that_triton_is_missing(monkeypatch, arguments):
     monkeypatch.setitem(sys.modules, 'triton', None)
     deformable_triton._import_kernels.cache_clear()
     with pytest.raises(RuntimeError, match='needs Triton, which could not be imported. Install it'):
+        triton_deformable_attention(*arguments)
+
+
+@NEEDS_TRITON
+def test_says_that_triton_is_too_old(monkeypatch, arguments):
+    monkeypatch.setattr('triton.__version__', '3.2.0')
+    deformable_triton._import_kernels.cache_clear()
+    with pytest.raises(RuntimeError, match=r'needs Triton 3\.3 or newer, but here is 3\.2\.0\. Update it'):
         triton_deformable_attention(*arguments)
 
 

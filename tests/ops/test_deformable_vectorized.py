@@ -1,7 +1,7 @@
 """The way for CPUs equals its twin, forward and backward, and is an operator that torch.compile takes."""
 import pytest
 import torch
-from deformable_cases import SHAPES, largest_differences, make_inputs, run
+from deformable_cases import NOT_FINITE, SHAPES, check_place, largest_differences, make_inputs, run
 
 from scene_qformer.ops import reference_deformable_attention, vectorized_deformable_attention
 
@@ -23,6 +23,11 @@ def test_half_precision_is_computed_in_single(dtype, bound):
                                                   for argument in arguments))
     assert {result.dtype for result in results} == {dtype}
     assert max(largest_differences(results, exact)) < bound
+
+
+@pytest.mark.parametrize('place', NOT_FINITE)
+def test_nothing_is_at_infinity_and_nan_stays(place):
+    check_place(vectorized_deformable_attention, make_inputs(*SHAPES['three levels']), 2, place)
 
 
 def test_takes_strided_views():

@@ -7,7 +7,15 @@ import os
 
 import pytest
 import torch
-from deformable_cases import SHAPES, largest_differences, make_inputs, make_surround_inputs, run
+from deformable_cases import (
+    NOT_FINITE,
+    SHAPES,
+    check_place,
+    largest_differences,
+    make_inputs,
+    make_surround_inputs,
+    run,
+)
 from torch import nn
 
 from scene_qformer.models import SurroundDeformableAttention
@@ -89,6 +97,18 @@ def test_sums_are_kept_in_single_precision():
     for _ in range(num_samples):
         rounded += 1 / num_samples
     assert abs(rounded.item() - 1) > 2**-7  # so the bound tells the two apart
+
+
+@pytest.mark.parametrize('place', NOT_FINITE[2:5])
+def test_nothing_is_at_infinity_and_nan_stays(place):
+    check_place(triton_deformable_attention, to_device(make_inputs(1, 2, ((3, 2), (2, 1)), 2, 3, 1)), 2, place)
+
+
+@pytest.mark.parametrize('place', NOT_FINITE[2:4])
+def test_surround_likewise(place):
+    arguments = make_surround_inputs(2, 1, 2, ((3, 2), (2, 1)), 2, 3, 1)
+    arguments[3][-1, :, -1] = torch.tensor([True, False])
+    check_place(triton_surround_attention, to_device(arguments), 4, place)
 
 
 def test_nobody_is_visible():

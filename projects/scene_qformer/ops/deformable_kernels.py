@@ -164,7 +164,10 @@ def _look(projections, visible, pairs, exists, SURROUND: tl.constexpr):
 
 @triton.jit
 def _place(places, entries, looks, center_x, center_y, width, height, SURROUND: tl.constexpr):
-    """Where to sample, in cells from the centre of the first; from far outside brought to where nothing is either."""
+    """Where to sample, in cells from the centre of the first; from far outside brought to where nothing is either.
+
+    NaN stays NaN, which minima and maxima of GPUs drop unless told.
+    """
     x = tl.load(places + entries * 2, mask=looks, other=0.).to(tl.float32)
     y = tl.load(places + entries * 2 + 1, mask=looks, other=0.).to(tl.float32)
     if SURROUND:
@@ -173,14 +176,25 @@ def _place(places, entries, looks, center_x, center_y, width, height, SURROUND: 
     else:
         x *= width
         y *= height
-    return tl.minimum(tl.maximum(x - 0.5, -2.), width + 1.), tl.minimum(tl.maximum(y - 0.5, -2.), height + 1.)
+    return _clamp(x - 0.5, width + 1.), _clamp(y - 0.5, height + 1.)
+
+
+@triton.jit
+def _clamp(x, high):
+    return tl.minimum(tl.maximum(x, -2., tl.PropagateNan.ALL), high, tl.PropagateNan.ALL)
 
 
 @triton.jit
 def _corner(x, y, width, height):
     """The upper left of the four cells around a place, and how far beyond it the place is."""
     left, upper = tl.floor(x), tl.floor(y)
-    return left.to(tl.int32), upper.to(tl.int32), x - left, y - upper
+    return _to_integer(left), _to_integer(upper), x - left, y - upper
+
+
+@triton.jit
+def _to_integer(cell):
+    """Outside where it is NaN, whose conversion is undefined; ``beyond`` stays NaN, and with it the result."""
+    return tl.where(cell == cell, cell, -2.).to(tl.int32)
 
 
 @triton.jit

@@ -6,7 +6,8 @@
 
 where ``value_l(x, y)`` interpolates level l (Deformable DETR, Zhu et al., arXiv 2010.04159, eq. 3). The centre of cell
 (i, j) of an H x W map lies at x = (j + 0.5) / W, y = (i + 0.5) / H, and cells outside of the map are zero: the rule of
-``grid_sample(mode='bilinear', padding_mode='zeros', align_corners=False)`` and of mmcv's operators.
+``grid_sample(mode='bilinear', padding_mode='zeros', align_corners=False)`` and of mmcv's operators. A place at infinity
+is outside, too. One that is not a number makes the result NaN, wherever it would lie: a run that diverged must show.
 """
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def reference_deformable_attention(value: Tensor, spatial_shapes: Shapes, locati
     levels = value.to(dtype).split([height * width for height, width in spatial_shapes], dim=1)
     for level, (height, width) in enumerate(spatial_shapes):
         cells = levels[level].unflatten(1, (height, width))  # (B, H, W, heads, D)
-        place = locations[:, :, :, level].to(dtype) * place_scale(value, width, height) - 0.5  # cells from the first
+        scale = place_scale(value, width, height)
+        place = locations[:, :, :, level].to(dtype) * scale - 0.5  # cells from the first
+        place = place.clamp(min=-2).minimum(scale)  # still outside, but finite; NaN stays
         first = place.floor()
         beyond = place - first  # (B, Q, heads, P, 2), how far from the upper left of four cells to the lower right
         for right in (0, 1):
@@ -52,8 +55,8 @@ def reference_deformable_attention(value: Tensor, spatial_shapes: Shapes, locati
                 share_x = beyond[..., 0] if right else 1 - beyond[..., 0]
                 share_y = beyond[..., 1] if down else 1 - beyond[..., 1]
                 picked = cells[samples, row.where(inside, 0).long(), column.where(inside, 0).long(), heads]
-                share = (weights[:, :, :, level] * share_x * share_y).where(inside, 0)  # (B, Q, heads, P)
-                total = total + (share[..., None] * picked).sum(3)
+                share = weights[:, :, :, level] * share_x * share_y  # (B, Q, heads, P)
+                total = total + (share[..., None] * picked.where(inside[..., None], 0)).sum(3)
     return total.flatten(2).to(value.dtype)
 
 

@@ -21,6 +21,8 @@ from .deformable_inputs import Shapes, check_deformable_inputs, check_surround_i
 # (queries, channels) of a program: 4 numbers a thread, 16 bytes of float32. Chosen by counting, not by measuring.
 TILE = 512
 MAX_QUERIES_PER_PROGRAM = 128
+# Tuples as arguments of kernels. Comes with PyTorch 2.7.
+OLDEST_TRITON = (3, 3)
 
 
 def triton_deformable_attention(value: Tensor, spatial_shapes: Shapes, locations: Tensor, logits: Tensor) -> Tensor:
@@ -28,7 +30,7 @@ def triton_deformable_attention(value: Tensor, spatial_shapes: Shapes, locations
 
     Raises:
         ValueError: If the shapes do not fit each other.
-        RuntimeError: If there is no Triton, or the tensors are not on a GPU and Triton does not interpret.
+        RuntimeError: If there is no Triton, an old one, or the tensors are not on a GPU and Triton does not interpret.
     """
     check_deformable_inputs(value, spatial_shapes, locations, logits)
     _check_offsets(value, spatial_shapes)
@@ -41,14 +43,17 @@ def triton_surround_attention(value: Tensor, spatial_shapes: Shapes, projections
 
     Raises:
         ValueError: If the shapes do not fit each other.
-        RuntimeError: If there is no Triton, or the tensors are not on a GPU and Triton does not interpret.
+        RuntimeError: If there is no Triton, an old one, or the tensors are not on a GPU and Triton does not interpret.
     """
     check_surround_inputs(value, spatial_shapes, projections, visible, offsets, logits)
     _check_offsets(value, spatial_shapes)
     return _attend(value, _sides(spatial_shapes), offsets, logits, projections, visible)
 
 
-@torch.library.custom_op('scene_qformer::deformable_attention', mutates_args=())
+# Schemas, as PyTorch 2.4 and 2.5 cannot read these annotations
+@torch.library.custom_op('scene_qformer::deformable_attention', mutates_args=(),
+                         schema='(Tensor value, SymInt[] sides, Tensor places, Tensor logits, Tensor? projections, '
+                                'Tensor? visible) -> Tensor')
 def _attend(value: Tensor, sides: Sequence[int], places: Tensor, logits: Tensor, projections: Tensor | None,
             visible: Tensor | None) -> Tensor:
     """``value`` is (B, N, K, heads, D); ``projections`` and ``visible`` are both given or both None."""
@@ -63,7 +68,9 @@ def _attend(value: Tensor, sides: Sequence[int], places: Tensor, logits: Tensor,
     return out
 
 
-@torch.library.custom_op('scene_qformer::deformable_attention_backward', mutates_args=())
+@torch.library.custom_op('scene_qformer::deformable_attention_backward', mutates_args=(),
+                         schema='(Tensor grad, Tensor value, SymInt[] sides, Tensor places, Tensor logits, '
+                                'Tensor? projections, Tensor? visible) -> (Tensor, Tensor, Tensor, Tensor)')
 def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], places: Tensor, logits: Tensor,
                      projections: Tensor | None, visible: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradient of ``projections`` is empty where there are none."""
@@ -141,6 +148,11 @@ def _import_kernels() -> tuple[Any, bool]:
         raise RuntimeError('This way of deformable attention needs Triton, which could not be imported. Install it '
                            "(pip install triton; PyTorch's builds for CUDA bring it), or choose another operator."
                            ) from error
+    if tuple(map(int, triton.__version__.split('.')[:2])) < OLDEST_TRITON:
+        oldest = '.'.join(map(str, OLDEST_TRITON))
+        raise RuntimeError(f'This way of deformable attention needs Triton {oldest} or newer, but here is '
+                           f"{triton.__version__}. Update it (PyTorch's builds for CUDA bring theirs), or choose "
+                           'another operator.')
     return deformable_kernels, not isinstance(deformable_kernels.forward_kernel, triton.JITFunction)
 
 

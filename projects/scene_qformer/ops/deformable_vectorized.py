@@ -37,7 +37,9 @@ def vectorized_deformable_attention(value: Tensor, spatial_shapes: Shapes, locat
     return _attend(value, [side for shape in spatial_shapes for side in shape], locations, logits)
 
 
-@torch.library.custom_op('scene_qformer::vectorized_deformable_attention', mutates_args=())
+# Schemas, as PyTorch 2.4 and 2.5 cannot read these annotations
+@torch.library.custom_op('scene_qformer::vectorized_deformable_attention', mutates_args=(),
+                         schema='(Tensor value, SymInt[] sides, Tensor locations, Tensor logits) -> Tensor')
 def _attend(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor) -> Tensor:
     batch_size, num_queries, num_heads = logits.shape[:3]
     if not logits.numel():
@@ -49,7 +51,9 @@ def _attend(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tens
     return out.view(batch_size, num_queries, -1).to(value.dtype)
 
 
-@torch.library.custom_op('scene_qformer::vectorized_deformable_attention_backward', mutates_args=())
+@torch.library.custom_op('scene_qformer::vectorized_deformable_attention_backward', mutates_args=(),
+                         schema='(Tensor grad, Tensor value, SymInt[] sides, Tensor locations, Tensor logits) -> '
+                                '(Tensor, Tensor, Tensor)')
 def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], locations: Tensor,
                      logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if not logits.numel():
@@ -93,8 +97,8 @@ class _Corners(NamedTuple):
     """The four cells around each sample. Samples are in the order of ``locations``, S = heads * L * P of a query."""
 
     index: Tensor  # (B * Q * heads, L * P * 4), rows of the table; somewhere in it where a cell is outside of the map
-    weight: Tensor  # likewise; 0 there
-    first: Tensor  # (2, B * Q, S), shares of the left and of the upper cells; 0 outside
+    weight: Tensor  # likewise; 0 there, and NaN where the place is
+    first: Tensor  # (2, B * Q, S), shares of the left and of the upper cells; 0 outside, NaN where the place is
     second: Tensor  # likewise of the right and of the lower cells
     first_inside: Tensor  # likewise, bool
     second_inside: Tensor
@@ -113,7 +117,7 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
     place = torch.empty(2, batch_size * num_queries, num_samples, dtype=dtype)
     torch.mul(locations.to(dtype).reshape(-1, num_samples, 2).movedim(-1, 0), size, out=place)
     place = torch.minimum(place.sub_(0.5).clamp_(min=-2), size)  # what is far outside stays outside
-    cell = place.floor()
+    cell = place.floor().nan_to_num_(nan=-2)  # a row number must be one; the shares stay NaN
     beyond = place.sub_(cell)
     first_cell = cell.clamp(min=0).minimum(size - 1)
     first_inside = cell == first_cell
