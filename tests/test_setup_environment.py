@@ -27,6 +27,17 @@ class TestPins:
         with pytest.raises(SetupError, match=r"txt:2: expected an exact pin 'name==version', got 'scipy>=1"):
             pins.read_pins(path)
 
+    def test_a_pin_of_one_system_holds_there_alone(self, tmp_path, monkeypatch):
+        path = tmp_path / 'requirements.txt'
+        path.write_text('numpy==1.26.4\ntriton==3.7.0; sys_platform == "linux"\n')
+        monkeypatch.setattr(pins.sys, 'platform', 'linux')
+        assert pins.read_pins(path) == {'numpy': '1.26.4', 'triton': '3.7.0'}
+        monkeypatch.setattr(pins.sys, 'platform', 'darwin')
+        assert pins.read_pins(path) == {'numpy': '1.26.4'}
+        path.write_text('triton==3.7.0; python_version < "3.11"\n')
+        with pytest.raises(SetupError, match='expected an exact pin'):
+            pins.read_pins(path)
+
     @pytest.fixture
     def site(self, tmp_path):
         info = tmp_path / 'some_package-2.0.0+cpu.dist-info'

@@ -3,17 +3,20 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Dict, Iterable, List
 
 from tools.setup.console import SetupError
 
-_PIN = re.compile(r'^([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)$')
+_PIN = re.compile(r'^([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)(?: *; *sys_platform *== *"([a-z0-9]+)")?$')
 
 
 def read_pins(path: Path) -> Dict[str, str]:
     """The ``name==version`` lines of a requirements file, names in normal form.
+
+    A line may end in ``; sys_platform == "linux"``: on other systems it is left out.
 
     Raises:
         SetupError: on a line that is no exact pin, since then two set-ups could differ.
@@ -26,7 +29,9 @@ def read_pins(path: Path) -> Dict[str, str]:
         match = _PIN.match(line)
         if match is None:
             raise SetupError(f"{path}:{number}: expected an exact pin 'name==version', got '{line}'.")
-        pins[normal(match.group(1))] = match.group(2)
+        name, version, platform = match.groups()
+        if platform in (None, sys.platform):
+            pins[normal(name)] = version
     return pins
 
 
