@@ -192,11 +192,14 @@ def make_venv(venv: Path, python: Interpreter) -> None:
 
 
 def ensure(venv: Path, name: str, arguments: List[str], console: Console) -> None:
-    """Install ``requirements/<name>.txt`` unless all its pins hold already."""
+    """Install ``requirements/<name>.txt`` unless all its pins hold already.
+
+    The pins of ``runtime.txt`` are constraints of all: what a later file brings in must not replace what they hold.
+    """
     if pins.unmet(pins.read_pins(pin_files()[name]), pins.installed_in(venv)):
-        environment.pip_install(
-            venv, [*arguments, '-c', str(pin_files()['constraints']), '-r', str(pin_files()[name])],
-            f'requirements/{name}.txt', console)
+        held = [argument for file in ('constraints', 'runtime') for argument in ('-c', str(pin_files()[file]))]
+        environment.pip_install(venv, [*arguments, *held, '-r', str(pin_files()[name])], f'requirements/{name}.txt',
+                                console)
 
 
 def repair(venv: Path, console: Console) -> None:
