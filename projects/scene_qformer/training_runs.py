@@ -118,7 +118,7 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
     Returns:
         Why runs failed, by name and seed; empty if none did. The others go on.
     """
-    runs = _with_earlier_ones(runs)
+    runs = with_earlier_ones(runs)
     waiting = {run.folder: run for run in runs if run.result() is None}
     report(f'{len(runs) - len(waiting)} of {len(runs)} runs are finished already')
     for run in waiting.values():
@@ -155,11 +155,11 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
     return failures
 
 
-def _with_earlier_ones(runs: Iterable[TrainingRun]) -> list[TrainingRun]:
+def with_earlier_ones(runs: Iterable[TrainingRun]) -> list[TrainingRun]:
     """With the runs that they come after, each before those that need it, and once."""
     ordered: dict[Path, TrainingRun] = {}
     for run in runs:
-        for each in (*_with_earlier_ones(run.after), run):
+        for each in (*with_earlier_ones(run.after), run):
             ordered.setdefault(each.folder, each)
     return list(ordered.values())
 

@@ -62,9 +62,10 @@ def test_list(monkeypatch, capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith(' ')] == [
         '11 tokens, two stages', 'blind', '13 tokens, end to end, with boxes', '13 tokens, end to end, no boxes',
-        '4 rows, 5 trainings, 5 to be done']
-    assert lines[1].startswith('    detector-11-queries_seed5_') and lines[1].endswith(': to be trained, 14 epochs')
-    assert lines[2].startswith('    11-tokens-two-stages_seed5_') and lines[2].endswith(': to be trained, 3 epochs')
+        '4 rows, 6 trainings, 6 to be done']
+    assert lines[1].startswith('    image-branch_seed0_') and lines[1].endswith(': to be trained, 12 epochs')
+    assert lines[2].startswith('    detector-11-queries_seed5_') and lines[2].endswith(': to be trained, 14 epochs')
+    assert lines[3].startswith('    11-tokens-two-stages_seed5_') and lines[3].endswith(': to be trained, 3 epochs')
     assert not (tmp_path / 'work').exists()
 
 

@@ -30,7 +30,7 @@ from scene_qformer.evaluation.language_table import to_json, to_markdown
 from scene_qformer.language_comparison import Budget, LanguageRow, Recipes, missing_files, plan_rows
 from scene_qformer.language_results import facts_of, results_of
 from scene_qformer.marked_page import write_between
-from scene_qformer.training_runs import train_all
+from scene_qformer.training_runs import train_all, with_earlier_ones
 from scene_qformer.visualization.language_plot import draw_language
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def list_rows(rows: list[LanguageRow]) -> None:
     for row in rows:
         print(row.name)
         for run in row.runs:
-            for each in (*run.after, run):
+            for each in with_earlier_ones([run]):
                 runs[each.folder] = each
                 print(f'    {each.folder.name}: {"finished" if each.result() else "to be trained"}, '
                       f'{each.cfg.train_cfg.max_epochs} epochs')
