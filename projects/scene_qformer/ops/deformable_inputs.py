@@ -17,12 +17,7 @@ def check_deformable_inputs(value: Tensor, spatial_shapes: Shapes, locations: Te
     if value.dim() != 4 or locations.dim() != 6 or locations.shape[-1] != 2:
         raise ValueError('Expected value (B, K, heads, D) and locations (B, Q, heads, L, P, 2), got '
                          f'{tuple(value.shape)} and {tuple(locations.shape)}.')
-    _check_levels(value.shape[1], spatial_shapes, locations)
-    batch_size, num_queries, num_heads, num_levels, num_points, _ = locations.shape
-    if value.shape[0] != batch_size or value.shape[2] != num_heads:
-        raise ValueError(f'value (B, K, heads, D) is {tuple(value.shape)}, but locations (B, Q, heads, L, P, 2) is '
-                         f'{tuple(locations.shape)}: batch and heads must agree.')
-    _check_logits(logits, (batch_size, num_queries, num_heads, num_levels * num_points))
+    _check_samples(value, '(B, K, heads, D)', spatial_shapes, locations, 'locations', logits)
 
 
 def check_surround_inputs(value: Tensor, spatial_shapes: Shapes, projections: Tensor, visible: Tensor,
@@ -35,15 +30,21 @@ def check_surround_inputs(value: Tensor, spatial_shapes: Shapes, projections: Te
     if value.dim() != 5 or offsets.dim() != 6 or offsets.shape[-1] != 2:
         raise ValueError('Expected value (B, N, K, heads, D) and offsets (B, Q, heads, L, P, 2), got '
                          f'{tuple(value.shape)} and {tuple(offsets.shape)}.')
-    _check_levels(value.shape[2], spatial_shapes, offsets)
-    batch_size, num_queries, num_heads, num_levels, num_points, _ = offsets.shape
-    if value.shape[0] != batch_size or value.shape[3] != num_heads:
-        raise ValueError(f'value (B, N, K, heads, D) is {tuple(value.shape)}, but offsets (B, Q, heads, L, P, 2) is '
-                         f'{tuple(offsets.shape)}: batch and heads must agree.')
-    expected = (batch_size, value.shape[1], num_queries)
+    _check_samples(value, '(B, N, K, heads, D)', spatial_shapes, offsets, 'offsets', logits)
+    expected = (*value.shape[:2], offsets.shape[1])
     if projections.shape != (*expected, 2) or visible.shape != expected:
         raise ValueError(f'Expected projections (B, N, Q, 2) {(*expected, 2)} and visible (B, N, Q) {expected}, got '
                          f'{tuple(projections.shape)} and {tuple(visible.shape)}.')
+
+
+def _check_samples(value: Tensor, layout: str, spatial_shapes: Shapes, samples: Tensor, name: str,
+                   logits: Tensor) -> None:
+    """What both have: cells, heads and width end the value's layout, and the samples are ``(B, Q, heads, L, P, 2)``."""
+    _check_levels(value.shape[-3], spatial_shapes, samples)
+    batch_size, num_queries, num_heads, num_levels, num_points, _ = samples.shape
+    if value.shape[0] != batch_size or value.shape[-2] != num_heads:
+        raise ValueError(f'value {layout} is {tuple(value.shape)}, but {name} (B, Q, heads, L, P, 2) is '
+                         f'{tuple(samples.shape)}: batch and heads must agree.')
     _check_logits(logits, (batch_size, num_queries, num_heads, num_levels * num_points))
 
 
