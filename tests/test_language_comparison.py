@@ -11,7 +11,10 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from scene_qformer.evaluation.answer_baselines import MostFrequentAnswer
+from scene_qformer.evaluation.answer_scores import AnswerScores
 from scene_qformer.evaluation.driving_answer import DrivingAnswer, write_answers
+from scene_qformer.evaluation.exact_match import Accuracy
+from scene_qformer.evaluation.language_table import LanguageRun
 from scene_qformer.language_comparison import (
     ANSWERS,
     Budget,
@@ -22,7 +25,7 @@ from scene_qformer.language_comparison import (
     number_options,
     plan_rows,
 )
-from scene_qformer.language_results import results_of
+from scene_qformer.language_results import check_known, results_of
 
 register_all_modules(init_default_scope=True)
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -205,3 +208,33 @@ def test_results_are_those_of_finished_runs(recipes, tmp_path):
         ('24 tokens, two stages', 24, 5, 0.25), ('blind', 0, 5, None)]
     assert runs[0].minutes == {'detector': 2., 'tokens': 0.5, 'language model': 3.}
     assert runs[0].scores.overall.fraction == 1.
+
+
+def test_runs_that_were_finished_elsewhere_join_the_table(recipes, tmp_path):
+    staged, blind = plan(recipes, tmp_path / 'runs', SEEDS, patterns=['24 *'])[:2]
+    run = staged.runs[1]
+    run.folder.mkdir(parents=True)
+    (run.folder / 'result.json').write_text(json.dumps(dict(threads=1, seconds=180, preparation_seconds=30)))
+    run.after[0].folder.mkdir(parents=True)
+    (run.after[0].folder / 'result.json').write_text(json.dumps(dict(threads=1, seconds=120)))
+    write_answers(run.folder / ANSWERS, [DrivingAnswer('0', 'count', 'How many?', '2', '2')])
+    training = MostFrequentAnswer([dict(id='0', type='count', turns=[('How many?', '3')])])
+
+    def known(row, seed, right, count=1):
+        accuracy = Accuracy(right, count)
+        return LanguageRun(row.name, row.num_tokens, seed, AnswerScores(accuracy, dict(count=accuracy), {}), None, {})
+
+    others = [known(staged, 3, 0), known(staged, 5, 0), known(blind, 3, 0)]
+    answer_rows, runs = results_of([staged, blind], training, others)
+    assert [(row.kind, row.accuracy()) for row in answer_rows[3:]] == [('blind', 0.), ('model', 0.5)]
+    assert [(run.row, run.seed, run.scores.overall.right) for run in runs] == [
+        (staged.name, 3, 0), (staged.name, 5, 1), ('blind', 3, 0)]  # what was finished here goes first
+    with pytest.raises(ValueError, match="answered other questions: by type .'count': 2., the others .'count': 1."):
+        results_of([staged, blind], training, [known(blind, 3, 1, count=2)])
+
+
+def test_runs_of_another_comparison_are_refused():
+    facts = {'training questions': '7', 'minutes': 'one thread'}
+    check_known(facts, {'training questions': '7', 'minutes': 'two threads', 'end to end': '5 epochs'})
+    with pytest.raises(ValueError, match="their 'training questions' is '11', here it is '7'"):
+        check_known(facts, {'training questions': '11'})

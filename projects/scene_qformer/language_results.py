@@ -1,7 +1,7 @@
 """What came of the plan of the table of answers: scores of all finished runs, and what holds for all of them."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,13 +15,17 @@ from .evaluation.driving_answer import read_answers
 from .evaluation.language_table import LanguageRun
 from .language_comparison import ANSWERS, Budget, LanguageRow, Recipes
 
+MACHINE = 'minutes'  # the fact that says on what the runs were trained
 
-def results_of(rows: Sequence[LanguageRow], training: MostFrequentAnswer) -> tuple[list[AnswerRow], list[LanguageRun]]:
+
+def results_of(rows: Sequence[LanguageRow], training: MostFrequentAnswer,
+               known: Sequence[LanguageRun] = ()) -> tuple[list[AnswerRow], list[LanguageRun]]:
     """Scores of what is finished.
 
     Args:
         rows: The plan, with a blind row.
         training: Counts of the training answers.
+        known: Runs of these rows that were finished elsewhere. What is finished here goes before them.
 
     Returns:
         Guesses, blind model and models, with the mean over seeds; and every run.
@@ -30,16 +34,42 @@ def results_of(rows: Sequence[LanguageRow], training: MostFrequentAnswer) -> tup
         ValueError: If no run of the blind model is finished.
     """
     finished = {row.name: [run for run in row.runs if run.result()] for row in rows}
-    answers = {name: [read_answers(run.folder / ANSWERS) for run in runs] for name, runs in finished.items() if runs}
+    elsewhere = {row.name: [run for run in known if run.row == row.name
+                            and run.seed not in {own.seed for own in finished[row.name]}] for row in rows}
+    answers = {name: [read_answers(run.folder / ANSWERS) for run in runs] for name, runs in finished.items()
+               if runs or elsewhere[name]}
     blind_name = next(row.name for row in rows if row.kind == 'blind')
     if blind_name not in answers:
         raise ValueError('No run of the blind model is finished, and no table is without it.')
     blind = answers.pop(blind_name)
-    answer_rows = compare_answers(answers, blind, training, free_text=False)
+    answer_rows = compare_answers(
+        answers, blind, training, free_text=False,
+        known={BLIND_NAME if name == blind_name else name: [run.scores for run in runs]
+               for name, runs in elsewhere.items() if runs})
     scores = {blind_name if row.name == BLIND_NAME else row.name: row.runs for row in answer_rows}
-    runs = [LanguageRun(row.name, row.num_tokens, run.seed, of_run, row.detector_map(run), row.minutes(run))
-            for row in rows if finished[row.name] for run, of_run in zip(finished[row.name], scores[row.name])]
+    runs: list[LanguageRun] = []
+    for row in rows:
+        own = [LanguageRun(row.name, row.num_tokens, run.seed, of_run, row.detector_map(run), row.minutes(run))
+               for run, of_run in zip(finished[row.name], scores.get(row.name, ()))]
+        runs += sorted([*own, *elsewhere[row.name]], key=lambda run: run.seed)
     return answer_rows, runs
+
+
+def check_known(facts: Mapping[str, str], known: Mapping[str, str]) -> None:
+    """Runs may stand in one table if all that decides their results is the same; machine and times may differ.
+
+    Args:
+        facts: From :func:`facts_of`.
+        known: Those of the table that the others are from.
+
+    Raises:
+        ValueError: Names the first difference.
+    """
+    for name in dict.fromkeys([*facts, *known]):
+        mine, theirs = facts.get(name), known.get(name)
+        if name != MACHINE and mine is not None and theirs is not None and mine != theirs:
+            raise ValueError(f'The known runs are of another comparison: their {name!r} is {theirs!r}, here it is '
+                             f'{mine!r}. Take the same options and data, or leave them out.')
 
 
 def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_questions: int) -> dict[str, str]:
@@ -72,7 +102,7 @@ def facts_of(recipes: Recipes, budget: Budget, rows: Sequence[LanguageRow], num_
     results = [result for row in rows for run in row.runs for each in (*run.after, run) if (result := each.result())]
     threads = ' or '.join(map(str, sorted({result['threads'] for result in results})))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-    facts['minutes'] = f'start and last validation included; {device}, number of threads of a training {threads}'
+    facts[MACHINE] = f'start and last validation included; {device}, number of threads of a training {threads}'
     return facts
 
 

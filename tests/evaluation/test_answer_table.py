@@ -71,10 +71,10 @@ def test_json_has_every_run_unscaled():
 @pytest.mark.parametrize(('models', 'blind', 'message'), [
     (dict(ours=[PERFECT]), [], 'at least one run of blind'),
     (dict(ours=[]), [ALL_YES], 'at least one run of ours, got none'),
-    (dict(ours=[PERFECT[1:]]), [ALL_YES], "ours answered other questions than the blind .*: 1 are missing, 0 .* '0'"),
+    (dict(ours=[PERFECT[1:]]), [ALL_YES], "ours answered other questions than another run: 1 are missing, 0 .* '0'"),
     (dict(ours=[PERFECT]), [ALL_YES, [*ALL_YES, replace(ALL_YES[0], id='9')]], "0 are missing, 1 are others, e.g. '9'"),
     (dict(ours=[[*PERFECT[:4], replace(PERFECT[4], answer='7')]]), [ALL_YES],
-     "of id '4' it has .*'7'.*, the blind model has .*'0'"),
+     "of id '4' it has .*'7'.*, another run has .*'0'"),
     ({'blind (text only)': [PERFECT]}, [ALL_YES], "'blind .text only.', which is the name of another row"),
     ({'most frequent answer': [PERFECT]}, [ALL_YES], "'most frequent answer', which is the name of another row"),
 ])

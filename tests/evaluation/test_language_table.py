@@ -6,7 +6,7 @@ import pytest
 from scene_qformer.evaluation.answer_baselines import MostFrequentAnswer
 from scene_qformer.evaluation.answer_table import compare_answers
 from scene_qformer.evaluation.driving_answer import DrivingAnswer
-from scene_qformer.evaluation.language_table import LanguageRun, to_json, to_markdown
+from scene_qformer.evaluation.language_table import LanguageRun, runs_from_json, to_json, to_markdown
 
 
 @pytest.fixture
@@ -40,3 +40,22 @@ def test_json_is_unrounded(results):
     run = table['runs'][0]
     assert run['types']['count'] == dict(accuracy=2 / 3, right=2, count=3) and run['seed'] == 0
     assert run['minutes']['detector'] == 12.25 and run['detector_map'] == 0.125 and run['num_tokens'] == 64
+
+
+def test_runs_come_back_from_json(results):
+    runs, facts = runs_from_json(to_json(*results, {'budget': 'small'}))
+    assert facts == {'budget': 'small'}
+    assert runs == results[1]  # every number, of every run
+
+
+@pytest.mark.parametrize('text', ['[]', '{"facts": {}}', 'no json', '{"facts": {}, "runs": [{"row": "64 tokens"}]}'])
+def test_other_files_are_refused(text):
+    with pytest.raises(ValueError, match='Expected the table.json that compare_language.py writes'):
+        runs_from_json(text)
+
+
+def test_more_right_answers_than_questions_are_refused(results):
+    table = json.loads(to_json(*results, {}))
+    table['runs'][0]['types']['count']['right'] = 4
+    with pytest.raises(ValueError, match='4 right answers of 3'):
+        runs_from_json(json.dumps(table))

@@ -123,3 +123,16 @@ def test_trains_and_writes_the_table_once(monkeypatch, tmp_path, capsys):
     run(monkeypatch, *arguments, '--no-training')
     assert 'finished already' not in capsys.readouterr().out
     np.testing.assert_equal(json.loads((tmp_path / 'work' / 'table.json').read_text()), table)
+
+    known = tmp_path / 'known.json'
+    known.write_text(json.dumps(dict(table, runs=[dict(run, seed=7) for run in table['runs']])))
+    run(monkeypatch, *arguments, '--seeds', 5, 7, '--known', known)
+    assert '4 of 4 runs are finished already' in capsys.readouterr().out  # nothing is trained under seed 7
+    joined = json.loads((tmp_path / 'work' / 'table.json').read_text())
+    assert [(run['row'], run['seed']) for run in joined['runs']] == [
+        ('11 tokens, two stages', 5), ('11 tokens, two stages', 7), ('blind', 5), ('blind', 7)]
+    run(monkeypatch, *arguments, '--seeds', 5, 7, '--known', known, '--list')
+    assert capsys.readouterr().out.count('seed 7: known') == 2
+    known.write_text('{}')
+    with pytest.raises(SystemExit, match='--known .*known.json: Expected the table.json'):
+        run(monkeypatch, *arguments, '--known', known)

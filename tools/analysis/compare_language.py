@@ -26,11 +26,11 @@ from mmengine.registry import init_default_scope
 
 from scene_qformer.engine import bfloat16_is_fast
 from scene_qformer.evaluation.answer_baselines import MostFrequentAnswer
-from scene_qformer.evaluation.language_table import to_json, to_markdown
+from scene_qformer.evaluation.language_table import LanguageRun, runs_from_json, to_json, to_markdown
 from scene_qformer.language_comparison import Budget, LanguageRow, Recipes, missing_files, plan_rows
-from scene_qformer.language_results import facts_of, results_of
+from scene_qformer.language_results import check_known, facts_of, results_of
 from scene_qformer.marked_page import write_between
-from scene_qformer.training_runs import train_all, with_earlier_ones
+from scene_qformer.training_runs import TrainingRun, train_all, with_earlier_ones
 from scene_qformer.visualization.language_plot import draw_language
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,6 +63,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/language'))
     parser.add_argument('--page', type=Path, help=f'Markdown page to write the tables into, between {BEGIN!r} and '
                         f'{END!r}; the picture goes to images/ beside it')
+    parser.add_argument('--known', type=Path, help='table.json of the same comparison elsewhere: its runs join the '
+                        'table, and are not trained here')
     parser.add_argument('--list', action='store_true', help='say what would be run, and stop')
     parser.add_argument('--no-training', action='store_true', help='the table of what is finished by now')
     args = parser.parse_args()
@@ -86,12 +88,33 @@ def read_recipes(args: argparse.Namespace) -> Recipes:
         images=read('scene_language/scene-language_tiny-images_synthetic.py', images, language))
 
 
-def list_rows(rows: list[LanguageRow]) -> None:
+def read_known(args: argparse.Namespace) -> tuple[list[LanguageRun], dict[str, str]]:
+    """Runs that were finished elsewhere, and what holds for them."""
+    if args.known is None:
+        return [], {}
+    try:
+        return runs_from_json(args.known.read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f'compare_language.py: --known {args.known}: {error}')
+
+
+def to_train(rows: list[LanguageRow], known: list[LanguageRun]) -> list[TrainingRun]:
+    """The runs of all rows, seed by seed, less those that are known."""
+    elsewhere = {(run.row, run.seed) for run in known}
+    return [run for seed in zip(*(row.runs for row in rows)) for row, run in zip(rows, seed)
+            if (row.name, run.seed) not in elsewhere]
+
+
+def list_rows(rows: list[LanguageRow], known: list[LanguageRun]) -> None:
     """What would be run, and what of it is finished."""
+    wanted = to_train(rows, known)
     runs = {}
     for row in rows:
         print(row.name)
         for run in row.runs:
+            if run not in wanted:
+                print(f'    seed {run.seed}: known')
+                continue
             for each in with_earlier_ones([run]):
                 runs[each.folder] = each
                 print(f'    {each.folder.name}: {"finished" if each.result() else "to be trained"}, '
@@ -99,11 +122,13 @@ def list_rows(rows: list[LanguageRow]) -> None:
     print(f'{len(rows)} rows, {len(runs)} trainings, {sum(not run.result() for run in runs.values())} to be done')
 
 
-def write_results(args: argparse.Namespace, recipes: Recipes, budget: Budget, rows: list[LanguageRow]) -> None:
+def write_results(args: argparse.Namespace, recipes: Recipes, budget: Budget, rows: list[LanguageRow],
+                  known: list[LanguageRun], known_facts: Mapping[str, str]) -> None:
     """Table, numbers, picture; also into the page, if one is given."""
     questions = TASK_UTILS.build(recipes.blind.train_dataloader.dataset.questions).load()
-    answer_rows, runs = results_of(rows, MostFrequentAnswer(question.as_text() for question in questions))
     facts = facts_of(recipes, budget, rows, len(questions))
+    check_known(facts, known_facts)
+    answer_rows, runs = results_of(rows, MostFrequentAnswer(question.as_text() for question in questions), known)
     table = to_markdown(answer_rows, runs, facts)
     picture = draw_language(answer_rows, runs, [row.name for row in rows if row.kind == 'two stages'],
                             f'Answers about held-out scenes, seeds {", ".join(map(str, args.seeds))}')
@@ -134,18 +159,18 @@ def main() -> None:
                          REPOSITORY / 'tools' / 'extract_tokens.py', device, args.learned_queries, args.rows)
     except ValueError as error:
         sys.exit(f'compare_language.py: {error}')
+    known, known_facts = read_known(args)
     if args.list:
-        list_rows(rows)
+        list_rows(rows, known)
         return
     args.work_dir.mkdir(parents=True, exist_ok=True)
     failures = {}
     if not args.no_training:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the trainings with this script
-        by_seed = [run for runs in zip(*(row.runs for row in rows)) for run in runs]
-        failures = train_all(by_seed, REPOSITORY / 'tools' / 'train.py', args.jobs,
+        failures = train_all(to_train(rows, known), REPOSITORY / 'tools' / 'train.py', args.jobs,
                              ['--amp'] if bfloat16_is_fast() else [], report=lambda line: print(line, flush=True))
     try:
-        write_results(args, recipes, budget, rows)
+        write_results(args, recipes, budget, rows, known, known_facts)
     except ValueError as error:
         sys.exit(f'compare_language.py: {error}')
     if failures:

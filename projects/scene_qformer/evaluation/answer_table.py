@@ -40,7 +40,8 @@ class AnswerRow:
 
 
 def compare_answers(models: Mapping[str, Sequence[Answers]], blind: Sequence[Answers], training: MostFrequentAnswer,
-                    free_text: bool = True) -> list[AnswerRow]:
+                    free_text: bool = True, known: Mapping[str, Sequence[AnswerScores]] | None = None
+                    ) -> list[AnswerRow]:
     """Score all by the same code on the same questions.
 
     Args:
@@ -48,19 +49,24 @@ def compare_answers(models: Mapping[str, Sequence[Answers]], blind: Sequence[Ans
         blind: Runs of the same language model without scene tokens.
         training: Counts of the training answers.
         free_text: Also BLEU, ROUGE-L and CIDEr.
+        known: Runs that were scored before, by name of the row (``BLIND_NAME`` for the blind model). They come after
+            the others, and a row that has one needs no answers.
 
     Returns:
         The guesses, the blind model, the models.
 
     Raises:
         ValueError: there is no blind run, a model without runs or with the name of another row, or one that answered
-            other questions.
+            other questions, or a known run of other numbers of questions.
     """
     everything: dict[str, Sequence[Answers]] = {BLIND_NAME: blind, **models}
+    known = known or {}
     for name, runs in everything.items():
-        if not runs:
+        if not runs and not known.get(name):
             raise ValueError(f'Expected the answers of at least one run of {name}, got none.')
-    questions = blind[0]
+    questions = next((runs[0] for runs in everything.values() if runs), None)
+    if questions is None:
+        raise ValueError('Expected the answers of at least one run: scores alone do not say what was asked.')
     guesses = training.answer(questions)
     taken = {BLIND_NAME, *guesses} & set(models)
     if taken:
@@ -69,11 +75,23 @@ def compare_answers(models: Mapping[str, Sequence[Answers]], blind: Sequence[Ans
         for run in runs:
             _check_same_questions(name, run, questions)
 
+    numbers = _numbers(score_answers(questions, free_text=False))
+    for name, scores in known.items():
+        for each in scores:
+            if _numbers(each) != numbers:
+                raise ValueError(f'The known run of {name} answered other questions: by type {_numbers(each)}, the '
+                                 f'others {numbers}. Scores can be compared only on the same questions.')
+
     def row(name: str, kind: Literal['guess', 'blind', 'model'], runs: Sequence[Answers]) -> AnswerRow:
-        return AnswerRow(name, kind, tuple(score_answers(run, free_text) for run in runs))
+        return AnswerRow(name, kind, (*(score_answers(run, free_text) for run in runs), *known.get(name, ())))
 
     return [*(row(name, 'guess', [answers]) for name, answers in guesses.items()), row(BLIND_NAME, 'blind', blind),
             *(row(name, 'model', runs) for name, runs in models.items())]
+
+
+def _numbers(scores: AnswerScores) -> dict[str, int]:
+    """Of questions, by type."""
+    return {name: each.count for name, each in scores.types.items()}
 
 
 def _check_same_questions(name: str, answers: Answers, expected: Answers) -> None:
@@ -85,8 +103,8 @@ def _check_same_questions(name: str, answers: Answers, expected: Answers) -> Non
         difference = f'{len(missing)} are missing, {len(extra)} are others, e.g. {(missing or extra)[0]!r}'
     else:
         changed = next(key for key in theirs if mine[key] != theirs[key])
-        difference = f'of id {changed!r} it has {mine[changed]}, the blind model has {theirs[changed]}'
-    raise ValueError(f'{name} answered other questions than the blind model: {difference}. Scores can be compared only '
+        difference = f'of id {changed!r} it has {mine[changed]}, another run has {theirs[changed]}'
+    raise ValueError(f'{name} answered other questions than another run: {difference}. Scores can be compared only '
                      'on the same questions; test both on the same file.')
 
 

@@ -9,6 +9,7 @@ from .answer_scores import AnswerScores
 from .answer_table import AnswerRow
 from .answer_table import to_json as rows_to_json
 from .answer_table import to_markdown as rows_to_markdown
+from .exact_match import Accuracy
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,33 @@ def to_json(rows: Sequence[AnswerRow], runs: Sequence[LanguageRun], facts: Mappi
     """The same, unrounded: ``facts`` and ``rows`` as in :func:`.answer_table.to_json`, and ``runs``."""
     table = json.loads(rows_to_json(rows, facts))
     table['runs'] = [dict(row=run.row, num_tokens=run.num_tokens, seed=run.seed, accuracy=run.scores.overall.fraction,
-                          types={name: dict(accuracy=each.fraction, **asdict(each))
+                          overall=asdict(run.scores.overall), types={name: dict(accuracy=each.fraction, **asdict(each))
                                  for name, each in run.scores.types.items()},
                           detector_map=run.detector_map, minutes=dict(run.minutes)) for run in runs]
     return json.dumps(table, indent=1) + '\n'
+
+
+def runs_from_json(text: str) -> tuple[list[LanguageRun], dict[str, str]]:
+    """Runs and facts of :func:`to_json`.
+
+    Raises:
+        ValueError: If the text is something else.
+    """
+    def accuracy(counts: Mapping) -> Accuracy:
+        right, count = counts['right'], counts['count']
+        if not 0 <= right <= count or not count:
+            raise ValueError(f'{right} right answers of {count}')
+        return Accuracy(right, count)
+
+    try:
+        table = json.loads(text)
+        runs = []
+        for run in table['runs']:
+            types = {name: accuracy(counts) for name, counts in run['types'].items()}
+            scores = AnswerScores(accuracy(run['overall']), types, {})
+            runs.append(LanguageRun(run['row'], run['num_tokens'], run['seed'], scores, run['detector_map'],
+                                    run['minutes']))
+        return runs, dict(table['facts'])
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError('Expected the table.json that compare_language.py writes, with facts and runs; '
+                         f'{type(error).__name__}: {error}.') from error
