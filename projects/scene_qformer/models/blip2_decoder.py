@@ -106,9 +106,11 @@ class Blip2Layer(nn.Module):
         self.intermediate_query = BertIntermediate(embed_dims, feedforward_channels)
         self.output_query = BertOutput(feedforward_channels, embed_dims, drop)
 
-    def forward(self, query: Tensor, attn_mask: Tensor | None, memory: dict) -> Tensor:
+    def forward(self, query: Tensor, attn_mask: Tensor | None, memory: dict,
+                query_key_padding_mask: Tensor | None = None) -> Tensor:
         """``(B, Q, C)`` in, ``(B, Q, C)`` out; ``memory`` holds the cross-attention's keywords."""
-        query = self.attention(query, key=query, value=query, attn_mask=attn_mask)
+        query = self.attention(query, key=query, value=query, attn_mask=attn_mask,
+                               key_padding_mask=query_key_padding_mask)
         if self.crossattention is not None:
             query = self.crossattention(query, **memory)
         return self.output_query(self.intermediate_query(query), query)
@@ -191,6 +193,7 @@ class Blip2QueryDecoder(BaseModule):
                 level_start_index: Tensor,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
+                query_key_padding_mask: Tensor | None = None,
                 cameras: dict[str, Tensor] | None = None,
                 level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
@@ -205,7 +208,8 @@ class Blip2QueryDecoder(BaseModule):
             level_start_index: ``(N*L,)``, likewise.
             key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other, or float, added to the logits.
-            cameras: Likewise.
+            query_key_padding_mask: ``(B, Q)`` bool, True at queries that no query may look at.
+            cameras: Handed on, for attention maps.
             level_shapes: L pairs (Hl, Wl) of Python integers, likewise.
 
         Returns:
@@ -229,7 +233,7 @@ class Blip2QueryDecoder(BaseModule):
         query = self.dropout(self.layernorm(query))
         states = []
         for layer in self.encoder['layer']:
-            arguments = (query, attn_mask, memory)
+            arguments = (query, attn_mask, memory, query_key_padding_mask)
             if self.with_cp and torch.is_grad_enabled():
                 query = checkpoint(layer, *arguments, use_reentrant=False)
             else:
