@@ -4,9 +4,11 @@ from .complete_checkpoint import DETECTION_PARTS, NO_WEIGHTS, TRAINING_PARTS, ch
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .safe_checkpoint import load_from_safe_file
+from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler
 
 __all__ = [
-    'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'LayerDecayOptimWrapperConstructor',
+    'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'DataOnlyPickleHandler',
+    'DataOnlyYamlHandler', 'LayerDecayOptimWrapperConstructor',
     'MuonAdamW', 'MuonOptimWrapperConstructor', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16',
     'load_from_safe_file', 'require_weights'
 ]
