@@ -1,0 +1,58 @@
+"""Run a function in several processes that are joined by gloo, as torchrun would start them."""
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.multiprocessing.spawn import start_processes
+
+# Forked from a server that has imported all and run nothing: a process that has computed gradients cannot fork, and each
+# import from the start takes seconds.
+START_METHOD = 'forkserver'
+multiprocessing.get_context(START_METHOD).set_forkserver_preload(
+    [f'mmdet3d.{part}' for part in ('datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization')]
+    + ['scene_qformer', 'transformers'])
+
+
+def run_processes(world_size: int, function: Callable, *arguments: Any, timeout: float = 120.) -> list:
+    """The results ``function(*arguments)`` of all ranks, in their order.
+
+    Args:
+        world_size: How many processes.
+        function: A module's function; what it raises is raised here.
+        arguments: Handed to each process.
+        timeout: Seconds, after which all are killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        context = start_processes(_run, (world_size, folder, function, arguments, os.environ.copy()), world_size,
+                                  join=False, start_method=START_METHOD)
+        end = time.monotonic() + timeout
+        try:
+            while not context.join(timeout=1):
+                assert time.monotonic() < end, f'{function.__name__} took more than {timeout:.0f} s'
+        finally:
+            for process in context.processes:
+                if process.is_alive():
+                    process.kill()
+        return [torch.load(Path(folder) / f'{rank}.pt', weights_only=False) for rank in range(world_size)]
+
+
+def _run(rank: int, world_size: int, folder: str, function: Callable, arguments: tuple, environment: dict) -> None:
+    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size,
+                                   timeout=timedelta(seconds=60))
+    try:
+        torch.save(function(*arguments), Path(folder) / f'{rank}.pt')
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
