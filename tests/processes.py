@@ -14,8 +14,8 @@ import torch
 from torch import distributed
 from torch.multiprocessing.spawn import start_processes
 
-# Forked from a server that has imported all and run nothing: a process that has computed gradients cannot fork, and each
-# import from the start takes seconds.
+# Forked from a server that has imported all and run nothing: a process that has computed gradients cannot fork, and to
+# import everything again takes seconds.
 START_METHOD = 'forkserver'
 multiprocessing.get_context(START_METHOD).set_forkserver_preload(
     [f'mmdet3d.{part}' for part in ('datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization')]

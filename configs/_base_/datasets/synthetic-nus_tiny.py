@@ -41,6 +41,7 @@ train_dataloader = dict(
     num_workers=0,  # after the first epoch all images are in memory, and both cores are the model's
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -60,7 +60,6 @@ class DenoisingQueries(NamedTuple):
             mask[:num_denoising, num_denoising:] = among_queries[stand_for].all(dim=0)
         return mask
 
-
     def padding_mask(self, num_queries: int) -> Tensor:
         """Who must not be seen by anybody: ``(B, D + Q)`` bool, True at queries without an object.
 
