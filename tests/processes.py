@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import distributed
-from torch.multiprocessing.spawn import start_processes
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 # Forked from a server that has imported all and run nothing: a process that has computed gradients cannot fork, and to
 # import everything again takes seconds.
@@ -27,9 +28,12 @@ def run_processes(world_size: int, function: Callable, *arguments: Any, timeout:
 
     Args:
         world_size: How many processes.
-        function: A module's function; what it raises is raised here.
+        function: A module's function.
         arguments: Handed to each process.
         timeout: Seconds, after which all are killed.
+
+    Raises:
+        RuntimeError: With the tracebacks of all processes that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         context = start_processes(_run, (world_size, folder, function, arguments, os.environ.copy()), world_size,
@@ -38,6 +42,9 @@ def run_processes(world_size: int, function: Callable, *arguments: Any, timeout:
         try:
             while not context.join(timeout=1):
                 assert time.monotonic() < end, f'{function.__name__} took more than {timeout:.0f} s'
+        except (ProcessRaisedException, ProcessExitedException) as error:
+            # of all of them: those that wait for a process that has failed fail, too, and may be seen first
+            raise RuntimeError('\n'.join(path.read_text() for path in sorted(Path(folder).glob('*.error')))) from error
         finally:
             for process in context.processes:
                 if process.is_alive():
@@ -54,5 +61,8 @@ def _run(rank: int, world_size: int, folder: str, function: Callable, arguments:
     try:
         torch.save(function(*arguments), Path(folder) / f'{rank}.pt')
         distributed.barrier()
+    except Exception:
+        (Path(folder) / f'{rank}.error').write_text(f'Process {rank}:\n{traceback.format_exc()}')
+        raise
     finally:
         distributed.destroy_process_group()

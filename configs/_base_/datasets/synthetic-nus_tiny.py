@@ -71,7 +71,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='NuScenesMetric',
+    type='NuScenesDetectionMetric',
     data_root=data_root,
     ann_file=f'{data_root}/nuscenes_infos_val.pkl',
     metric='bbox',

@@ -11,4 +11,3 @@ strategy = dict(
         cpu_offload=False),
     gradient_clipping=35.,  # DeepSpeed clips by itself; as clip_grad of the schedules
     inputs_to_half=['inputs'])
-optim_wrapper = dict(type='DeepSpeedOptimWrapper', clip_grad=None)
