@@ -14,7 +14,8 @@ find_unused_parameters = True
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    # gloo without a GPU; seconds that processes wait for each other before they stop
+    dist_cfg=dict(backend='nccl', timeout=1800))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

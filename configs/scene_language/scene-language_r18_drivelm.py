@@ -51,6 +51,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type='DrivingImagesDataset',
         questions=questions,

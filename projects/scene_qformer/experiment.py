@@ -38,6 +38,7 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
     train.batch_size = batch_size
     # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
     train.sampler = dict(type='InfiniteSampler', shuffle=True)
+    train.batch_sampler = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
     warm_up = max(min(50, steps // 2), 1)
     cfg.param_scheduler = [

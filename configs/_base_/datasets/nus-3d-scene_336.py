@@ -50,6 +50,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -79,7 +80,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='NuScenesMetric',
+    type='NuScenesDetectionMetric',
     data_root=data_root,
     ann_file=f'{ann_root}/nuscenes_infos_val.pkl',
     metric='bbox',

@@ -21,6 +21,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,
         questions=dict(type='GeneratedQuestions', path=f'{data_root}/questions_train.json'),

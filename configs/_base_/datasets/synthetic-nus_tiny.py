@@ -41,6 +41,7 @@ train_dataloader = dict(
     num_workers=0,  # after the first epoch all images are in memory, and both cores are the model's
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -70,7 +71,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='NuScenesMetric',
+    type='NuScenesDetectionMetric',
     data_root=data_root,
     ann_file=f'{data_root}/nuscenes_infos_val.pkl',
     metric='bbox',
