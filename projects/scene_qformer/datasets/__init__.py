@@ -2,6 +2,9 @@
 from .driving_images_dataset import DrivingImagesDataset
 from .driving_questions_dataset import DrivingQuestionsDataset
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS, NuScenesSceneDataset
+from .resumable_sampler import ResumableSampler
+from .seeded_samples import SeededDataset
 from .transforms import *  # noqa: F403
 
-__all__ = ['NUSCENES_CAMERAS', 'DrivingImagesDataset', 'DrivingQuestionsDataset', 'NuScenesSceneDataset']
+__all__ = ['NUSCENES_CAMERAS', 'DrivingImagesDataset', 'DrivingQuestionsDataset', 'NuScenesSceneDataset',
+           'ResumableSampler', 'SeededDataset']
