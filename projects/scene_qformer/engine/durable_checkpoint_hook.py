@@ -53,6 +53,8 @@ class DurableCheckpointHook(CheckpointHook):
         ValueError: On resuming, if no checkpoint is whole, or the one that is named holds no state of the optimizer.
     """
 
+    file_backend: Any
+
     def before_run(self, runner: Any) -> None:
         """Choose what to resume from, before mmengine would."""
         if runner._resume is not True or runner._load_from is not None:
@@ -69,8 +71,7 @@ class DurableCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         """As mmengine's; and clear away what a kill left half written."""
         super().before_train(runner)
-        backend: Any = self.file_backend
-        if type(backend) is DurableBackend:
+        if type(self.file_backend) is DurableBackend:
             self.file_backend = _RemovesLater()
         folder = Path(self.out_dir)
         if not is_main_process() or not folder.is_dir():
