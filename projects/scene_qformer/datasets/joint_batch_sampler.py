@@ -33,6 +33,9 @@ class JointBatchSampler(BatchSampler):
     Only where that cannot be (``batch_size=1``, or fewer samples than processes) are some repeated, from the
     beginning of the order, and the log says how many.
 
+    Epochs can be entered in the middle where the sampler's can, as ``ResumableSampler``'s: what is left of the order is
+    cut as it would have been.
+
     In a config: ``train_dataloader=dict(batch_sampler=dict(type='JointBatchSampler'), batch_size=..., sampler=...)``.
 
     Args:
@@ -58,16 +61,23 @@ class JointBatchSampler(BatchSampler):
                       f'{self.num_repeated} come twice in an epoch, so that no process goes without in the last step.',
                       'current', logging.WARNING)
 
+    def joint_batches(self, position: int = 0) -> list[int]:
+        """Sizes of the joint batches from a position in the epoch on, in samples of all processes."""
+        if not position:
+            return self.sizes
+        return joint_sizes(self.num_samples - position, self.batch_size, self.world_size, self.drop_last)[0]
+
     def __iter__(self) -> Iterator[list[int]]:
+        position = getattr(self.sampler, 'position', 0)
         whole = copy.copy(self.sampler)
-        whole.rank, whole.world_size, whole.total_size = 0, 1, self.num_samples
+        whole.rank, whole.world_size, whole.total_size, whole.position = 0, 1, self.num_samples, 0
         order = list(whole)
-        while len(order) < sum(self.sizes):
-            order += order[:sum(self.sizes) - len(order)]
-        start = 0
-        for size in self.sizes:
-            yield order[start + self.rank:start + size:self.world_size]
-            start += size
+        sizes = self.joint_batches(position)
+        while len(order) < position + sum(sizes):
+            order += order[:position + sum(sizes) - len(order)]
+        for size in sizes:
+            yield order[position + self.rank:position + size:self.world_size]
+            position += size
 
     def __len__(self) -> int:
         """Steps of an epoch."""
