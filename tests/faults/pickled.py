@@ -75,6 +75,7 @@ BOMBS = {
 # The unpickler's own machine.
 RAW = {
     'a memo of gigabytes': b'\x80\x02]r\xff\xff\xff\xff.',
+    'a memo of four gigabytes': b'\x80\x02]r\xff\xff\xff\x0f.',
     'bytes of an exabyte': b'\x80\x04\x8e' + (1 << 60).to_bytes(8, 'little') + b'ab.',
     'a frame of an exabyte': b'\x80\x04\x95' + (1 << 60).to_bytes(8, 'little') + b'].',
     'a number of negative length': b'\x80\x02\x8b\xff\xff\xff\xff.',
