@@ -107,10 +107,10 @@ class Blip2Layer(nn.Module):
         self.output_query = BertOutput(feedforward_channels, embed_dims, drop)
 
     def forward(self, query: Tensor, attn_mask: Tensor | None, memory: dict,
-                query_key_padding_mask: Tensor | None = None) -> Tensor:
+                query_padding_mask: Tensor | None = None) -> Tensor:
         """``(B, Q, C)`` in, ``(B, Q, C)`` out; ``memory`` holds the cross-attention's keywords."""
-        query = self.attention(query, key=query, value=query, attn_mask=attn_mask,
-                               key_padding_mask=query_key_padding_mask)
+        query = self.attention(
+            query, key=query, value=query, attn_mask=attn_mask, key_padding_mask=query_padding_mask)
         if self.crossattention is not None:
             query = self.crossattention(query, **memory)
         return self.output_query(self.intermediate_query(query), query)
@@ -193,9 +193,9 @@ class Blip2QueryDecoder(BaseModule):
                 level_start_index: Tensor,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
-                query_key_padding_mask: Tensor | None = None,
                 cameras: dict[str, Tensor] | None = None,
-                level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
+                level_shapes: tuple[tuple[int, int], ...] | None = None,
+                query_padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -208,9 +208,9 @@ class Blip2QueryDecoder(BaseModule):
             level_start_index: ``(N*L,)``, likewise.
             key_padding_mask: ``(B, K)`` bool, True at keys to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other, or float, added to the logits.
-            query_key_padding_mask: ``(B, Q)`` bool, True at queries that no query may look at.
-            cameras: Handed on, for attention maps.
+            cameras: Likewise.
             level_shapes: L pairs (Hl, Wl) of Python integers, likewise.
+            query_padding_mask: ``(B, Q)`` bool, True at queries that stand for nothing: no other sees them.
 
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, for each layer the
@@ -233,7 +233,7 @@ class Blip2QueryDecoder(BaseModule):
         query = self.dropout(self.layernorm(query))
         states = []
         for layer in self.encoder['layer']:
-            arguments = (query, attn_mask, memory, query_key_padding_mask)
+            arguments = (query, attn_mask, memory, query_padding_mask)
             if self.with_cp and torch.is_grad_enabled():
                 query = checkpoint(layer, *arguments, use_reentrant=False)
             else:

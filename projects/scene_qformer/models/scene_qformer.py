@@ -184,17 +184,18 @@ class SceneQFormer(Base3DDetector):
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         padding_mask = query_set.padding_mask
         if denoising is not None:
+            without_object = denoising.padding_mask(query.shape[1])
+            padding_mask = without_object if padding_mask is None else without_object | F.pad(
+                padding_mask, (denoising.query.shape[1], 0))
             detecting = query_set.group(_query_group(self.bbox_head))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
             reference_points = torch.cat((denoising.reference_points, reference_points), dim=1)
-            if padding_mask is not None:
-                padding_mask = F.pad(padding_mask, (denoising.query.shape[1], 0))
         queries, reference_points = self.decoder(
             query=query,
             reference_points=reference_points,
             attn_mask=attn_mask,
-            query_key_padding_mask=padding_mask,
+            **({} if padding_mask is None else dict(query_padding_mask=padding_mask)),
             cameras=cameras,
             **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras), cameras))
         return DecodedQueries(queries, reference_points, query_set, cameras)

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule, bias_init_with_prob
 from torch import Tensor, nn
 
 from ...geometry import cell_centers, project, ray_directions, unproject
+from ...joint_batch import joint_normalizer
 from ..camera_mask import CAMERA_MASK
 
 GAUSSIAN_SHARE = 6  # an object spans this many standard deviations of its spot in the heat map, as in CenterNet
@@ -180,11 +181,12 @@ class ImageCenterHead(BaseModule):
              batch_data_samples: list) -> dict[str, Tensor]:
         """Losses ``loss_heatmap``, ``loss_offset`` and ``loss_depth``; arguments as in :meth:`targets`.
 
+        Each is a sum over the number of centres, that of all processes: see :func:`~...joint_batch.joint_normalizer`.
         Missing cameras have no part in them. ``loss_heatmap`` must take a ``weight``, as mmdet's losses do.
         """
         targets = self.targets(predicted, cameras, batch_data_samples)
         sample, camera, row, column = targets.cells
-        num_centers = max(len(targets.depth), 1)
+        num_centers = joint_normalizer(len(targets.depth))
         weights = {}  # not weight=None: without missing cameras, a loss need not know the word
         if CAMERA_MASK in cameras:
             there = cameras[CAMERA_MASK][:, :, None, None, None]
