@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .camera_mask import read_camera_mask
 from .finite_losses import check_finite_losses
-from .scene_qformer import extract_surround_feats, stack_cameras
+from .surround_memory import extract_surround_feats, stack_cameras
 
 
 @MODELS.register_module()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..models.camera_mask import read_camera_mask
-from ..models.scene_qformer import CAMERA_MATRICES, DecodedQueries, SceneQFormer
+from ..models.scene_qformer import DecodedQueries, SceneQFormer
 from ..models.scene_queries import QuerySet
+from ..models.surround_memory import CAMERA_MATRICES
 from .batch_norm import fold_batch_norm
 from .captured import CapturedFunction, CudaGraph, Function
 from .image_branch import ImageBranch, as_channels_last

@@ -4,7 +4,7 @@ from mmdet3d.registry import MODELS
 from torch import nn
 
 from scene_qformer.models import GroupedSceneQueries, PatchQueries, Sine2DEncoding
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 
 @MODELS.register_module()
