@@ -8,6 +8,7 @@ default_hooks = dict(
     # For checkpoints in the middle of epochs: by_epoch=False, interval=<steps>. See docs/checkpoints.md.
     checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=3),
     exact_resume=dict(type='ExactResumeHook'),
+    loading_faults=dict(type='LoadingFaultsHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 # Detection alone does not reach the projector, and a training without a language model is to run on several GPUs.
