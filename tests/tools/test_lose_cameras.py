@@ -16,7 +16,7 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.slow  # 14 tests with the official metric
+@pytest.mark.slow  # 13 tests with the official metric
 def test_two_models(tmp_path):
     encoder = make_small_encoder(tmp_path)
     other = save_weights(encoder.config, tmp_path / 'other.pth', seed=5)
@@ -39,13 +39,11 @@ def test_two_models(tmp_path):
     (tmp_path / 'out/other/5.json').unlink()
     done = run(*arguments)
     assert done.returncode == 0 and '0.8750' in done.stdout  # taken as it is
-    assert done.stdout.count('Loaded checkpoint') + done.stderr.count('Loads checkpoint') <= 1 + 1
     assert json.loads((tmp_path / 'out/other/5.json').read_text())['lost']
-
-    done = run(*arguments[:-1], 'test_dataloader.num_workers=1')
-    assert done.returncode == 0 and 'held results of other settings' in done.stdout
+    assert 'held results of other settings' not in done.stdout
 
 
+@pytest.mark.slow
 def test_names_and_files(tmp_path):
     config = ROOT / 'configs/scene_qformer/scene-qformer_tiny_synthetic.py'
     done = run(config, tmp_path / 'none.pth')

@@ -73,7 +73,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     losses = choose_losses(camera_names(cfg), args.subsets, args.seed)
     keep_other_results(args.work_dir, dict(
-        config=cfg.pretty_text, losses=losses,
+        config=cfg.pretty_text, losses=[list(lost) for lost in losses],
         checkpoints={name: [str(path.resolve()), path.stat().st_size, path.stat().st_mtime]
                      for name, path in zip(args.names, args.checkpoints)}))
     results = run_tests(args, cfg, losses)
