@@ -125,7 +125,7 @@ def test_answers_go_where_the_run_is(recipes, tmp_path):
         evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
         metric = next(each for each in evaluators if each.type == 'DrivingQAMetric')
         assert metric.dump == str(run.folder / ANSWERS)
-    assert [each.type for each in rows[2].runs[0].cfg.val_evaluator] == ['NuScenesMetric', 'DrivingQAMetric']
+    assert [each.type for each in rows[2].runs[0].cfg.val_evaluator] == ['NuScenesDetectionMetric', 'DrivingQAMetric']
     assert rows[3].runs[0].cfg.val_evaluator.type == 'DrivingQAMetric'
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from scene_qformer.engine import TRAINING_PARTS, require_weights
+from scene_qformer.engine import TRAINING_PARTS, join_processes, require_weights
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -15,9 +15,10 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file')
     args = parser.parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args, several_processes=True)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    join_processes(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     require_weights(model, args.checkpoint, TRAINING_PARTS)  # those of random parts would be scores of nothing

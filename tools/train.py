@@ -5,8 +5,9 @@ import argparse
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
+from scene_qformer.engine import join_processes
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -37,7 +38,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
             print('--amp: there is no GPU, so this trains in bfloat16 on the CPU.')
             cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     if args.sync_bn != 'none':
-        cfg.sync_bn = args.sync_bn
+        (cfg.get('strategy') or cfg).sync_bn = args.sync_bn  # each of mmengine's runners looks elsewhere
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config: the batch '
@@ -51,7 +52,10 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
 
 def main() -> None:
     args = parse_args()
-    Runner.from_cfg(apply_flags(load_config(args), args)).train()
+    cfg = apply_flags(load_config(args, several_processes=True), args)
+    join_processes(cfg)
+    runner = FlexibleRunner if cfg.get('strategy') else Runner  # sharded models are mmengine's newer runner's
+    runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':

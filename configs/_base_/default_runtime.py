@@ -5,7 +5,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    # For checkpoints in the middle of epochs: by_epoch=False, interval=<steps>. See docs/checkpoints.md.
+    checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=3),
+    exact_resume=dict(type='ExactResumeHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 # Detection alone does not reach the projector, and a training without a language model is to run on several GPUs.
@@ -14,7 +16,8 @@ find_unused_parameters = True
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    # gloo without a GPU; seconds that processes wait for each other before they stop
+    dist_cfg=dict(backend='nccl', timeout=1800))
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

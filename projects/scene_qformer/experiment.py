@@ -38,13 +38,15 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
     train.batch_size = batch_size
     # mmengine's loop would wait 2 s at the end of every epoch, and an epoch is a few steps
     train.sampler = dict(type='InfiniteSampler', shuffle=True)
+    train.batch_sampler = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_begin=steps + 1)
     warm_up = max(min(50, steps // 2), 1)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
     ]
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
+    cfg.default_hooks.checkpoint = dict(
+        type='DurableCheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
     cfg.log_processor.by_epoch = False
 
 

@@ -49,7 +49,8 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
+    batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -79,7 +80,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='NuScenesMetric',
+    type='NuScenesDetectionMetric',
     data_root=data_root,
     ann_file=f'{ann_root}/nuscenes_infos_val.pkl',
     metric='bbox',

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+from .process_group import refuse_several_processes
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -32,8 +35,18 @@ def config_file(path: str) -> str:
     return path
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the shared flags."""
+def load_config(args: argparse.Namespace, several_processes: bool = False) -> Config:
+    """Read the config and apply the shared flags.
+
+    Args:
+        args: Of :func:`make_parser`.
+        several_processes: Whether the tool can be one of several; it then calls ``join_processes`` with the config.
+
+    Raises:
+        ProcessGroupError: If it cannot, and is.
+    """
+    if not several_processes:
+        refuse_several_processes(f'tools/{Path(sys.argv[0]).name}', args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher

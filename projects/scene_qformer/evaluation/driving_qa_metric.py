@@ -2,19 +2,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from mmdet3d.registry import METRICS
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from .answer_scores import score_answers
 from .driving_answer import DrivingAnswer, write_answers
+from .every_sample_once import EverySampleOnce
 
 
 @METRICS.register_module()
-class DrivingQAMetric(BaseMetric):
+class DrivingQAMetric(EverySampleOnce):
     """Compare the answers of a language model with the true ones.
 
     Reads of every data sample::
@@ -56,17 +56,19 @@ class DrivingQAMetric(BaseMetric):
             ValueError: a sample lacks ``gt_text`` or ``pred_text``, or they differ in length; names the sample.
         """
         # One entry a frame, with all its questions: mmengine cuts what processes have gathered to the number of frames.
-        self.results.extend(_answers_of(sample) for sample in data_samples)
+        self.results.extend((_name_of(sample), _answers_of(sample)) for sample in data_samples)
 
-    def compute_metrics(self, results: list[list[DrivingAnswer]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[Hashable, list[DrivingAnswer]]]) -> dict[str, float]:
         """Scores of all frames together.
 
         Questions of a test set that come without answers are dumped only; of these alone there are no scores.
 
         Raises:
-            ValueError: the frames have no question at all, or none with an answer and there is no ``dump``.
+            ValueError: the frames have no question at all, or none with an answer and there is no ``dump``; or a frame
+                is missing or comes twice.
         """
-        answers = [answer for frame in results for answer in frame]
+        self.check_every_sample_once([name for name, _ in results])
+        answers = [answer for _, frame in results for answer in frame]
         if not answers:
             raise ValueError(f'None of the {len(results)} frames has a question: expected gt_text with at least one '
                              'conversation. Do the questions belong to the frames of this ann_file?')
@@ -86,8 +88,12 @@ class DrivingQAMetric(BaseMetric):
                 **{f'accuracy_{name}': accuracy.fraction for name, accuracy in scores.types.items()}, **scores.text}
 
 
+def _name_of(sample: Mapping) -> Hashable:
+    return sample.get('sample_token', sample.get('sample_idx', 'without sample_token'))
+
+
 def _answers_of(sample: Mapping) -> list[DrivingAnswer]:
-    name = sample.get('sample_token', sample.get('sample_idx', 'without sample_token'))
+    name = _name_of(sample)
     for key, origin in (('gt_text', 'the dataset with its questions'), ('pred_text', 'a model with language_model')):
         if sample.get(key) is None:
             raise ValueError(f'Sample {name} has no {key}: expected a list, which {origin} gives; it has '

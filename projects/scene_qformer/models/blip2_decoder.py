@@ -106,9 +106,11 @@ class Blip2Layer(nn.Module):
         self.intermediate_query = BertIntermediate(embed_dims, feedforward_channels)
         self.output_query = BertOutput(feedforward_channels, embed_dims, drop)
 
-    def forward(self, query: Tensor, attn_mask: Tensor | None, memory: dict) -> Tensor:
+    def forward(self, query: Tensor, attn_mask: Tensor | None, memory: dict,
+                query_padding_mask: Tensor | None = None) -> Tensor:
         """``(B, Q, C)`` in, ``(B, Q, C)`` out; ``memory`` holds the cross-attention's keywords."""
-        query = self.attention(query, key=query, value=query, attn_mask=attn_mask)
+        query = self.attention(
+            query, key=query, value=query, attn_mask=attn_mask, key_padding_mask=query_padding_mask)
         if self.crossattention is not None:
             query = self.crossattention(query, **memory)
         return self.output_query(self.intermediate_query(query), query)
@@ -192,7 +194,8 @@ class Blip2QueryDecoder(BaseModule):
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
                 cameras: dict[str, Tensor] | None = None,
-                level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
+                level_shapes: tuple[tuple[int, int], ...] | None = None,
+                query_padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -207,6 +210,7 @@ class Blip2QueryDecoder(BaseModule):
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other, or float, added to the logits.
             cameras: Likewise.
             level_shapes: L pairs (Hl, Wl) of Python integers, likewise.
+            query_padding_mask: ``(B, Q)`` bool, True at queries that stand for nothing: no other sees them.
 
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, for each layer the
@@ -229,7 +233,7 @@ class Blip2QueryDecoder(BaseModule):
         query = self.dropout(self.layernorm(query))
         states = []
         for layer in self.encoder['layer']:
-            arguments = (query, attn_mask, memory)
+            arguments = (query, attn_mask, memory, query_padding_mask)
             if self.with_cp and torch.is_grad_enabled():
                 query = checkpoint(layer, *arguments, use_reentrant=False)
             else:

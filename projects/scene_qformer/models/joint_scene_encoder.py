@@ -33,7 +33,7 @@ class JointMasks(NamedTuple):
 
     @classmethod
     def build(cls, attn_mask: Tensor | None, key_padding_mask: Tensor | None, num_queries: int,
-              num_keys: int) -> JointMasks:
+              num_keys: int, query_padding_mask: Tensor | None = None) -> JointMasks:
         """From the masks that the decoder takes.
 
         Args:
@@ -42,6 +42,7 @@ class JointMasks(NamedTuple):
             key_padding_mask: ``(B, K)`` bool, True at image tokens to ignore.
             num_queries: Q.
             num_keys: K.
+            query_padding_mask: ``(B, Q)`` bool, True at scene tokens to ignore.
         """
         scene = image = padding = None
         if attn_mask is not None:
@@ -50,6 +51,9 @@ class JointMasks(NamedTuple):
             image = (~hidden).nonzero()[:, 0]
         if key_padding_mask is not None:
             padding = F.pad(key_padding_mask, (num_queries, 0))
+        if query_padding_mask is not None:
+            queries = F.pad(query_padding_mask, (0, num_keys))
+            padding = queries if padding is None else padding | queries
         return cls(scene, image, padding)
 
 
@@ -158,6 +162,7 @@ class JointSceneEncoder(ReferencePointLayers):
                 value: Tensor,
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
+                query_padding_mask: Tensor | None = None,
                 **kwargs) -> tuple[Tensor, Tensor]:
         """Encode.
 
@@ -168,6 +173,7 @@ class JointSceneEncoder(ReferencePointLayers):
             key_padding_mask: ``(B, K)`` bool, True at image tokens to ignore.
             attn_mask: ``(Q, Q)`` bool, True where queries must not see each other, directly or through image tokens:
                 see :class:`JointMasks`.
+            query_padding_mask: ``(B, Q)`` bool, True at queries that stand for nothing: no other token sees them.
             kwargs: The rest of the decoder's keyword set (key, key_pos, spatial_shapes, level_start_index, cameras).
 
         Returns:
@@ -175,7 +181,7 @@ class JointSceneEncoder(ReferencePointLayers):
             points to which that layer's boxes are relative.
         """
         num_queries = query.shape[1]
-        masks = JointMasks.build(attn_mask, key_padding_mask, num_queries, value.shape[1])
+        masks = JointMasks.build(attn_mask, key_padding_mask, num_queries, value.shape[1], query_padding_mask)
 
         def step(layer: nn.Module, tokens: Tensor, query_pos: Tensor, reference_points: Tensor) -> Tensor:
             return self.call_layer(layer, tokens, query_pos, masks)

@@ -35,9 +35,10 @@ class SceneDecoderLayer(BaseModule):
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(3))
 
     def forward(self, query: Tensor, query_pos: Tensor, reference_points: Tensor, attn_mask: Tensor | None,
-                memory: dict) -> Tensor:
+                memory: dict, query_padding_mask: Tensor | None = None) -> Tensor:
         """``(B, Q, C)`` in, ``(B, Q, C)`` out; ``memory`` holds the rest of the cross-attention's keywords."""
-        query = self.norms[0](self.self_attn(query, query_pos=query_pos, key_pos=query_pos, attn_mask=attn_mask))
+        query = self.norms[0](self.self_attn(
+            query, query_pos=query_pos, key_pos=query_pos, attn_mask=attn_mask, key_padding_mask=query_padding_mask))
         query = self.norms[1](
             self.cross_attn(query, query_pos=query_pos, reference_points=reference_points, **memory))
         return self.norms[2](self.ffn(query))
@@ -101,7 +102,8 @@ class SceneQueryDecoder(ReferencePointLayers):
                 key_padding_mask: Tensor | None = None,
                 attn_mask: Tensor | None = None,
                 cameras: dict[str, Tensor] | None = None,
-                level_shapes: tuple[tuple[int, int], ...] | None = None) -> tuple[Tensor, Tensor]:
+                level_shapes: tuple[tuple[int, int], ...] | None = None,
+                query_padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decode.
 
         Args:
@@ -117,6 +119,7 @@ class SceneQueryDecoder(ReferencePointLayers):
             cameras: ``lidar2img`` and other ``(B, N, 4, 4)`` matrices, and ``image_size``, for attention that projects.
             level_shapes: The L pairs (Hl, Wl) of each camera as Python integers, for attention that must not wait for
                 a device to learn them.
+            query_padding_mask: ``(B, Q)`` bool, True at queries that stand for nothing: no other sees them.
 
         Returns:
             ``(num_layers, B, Q, C)``, the queries after every layer, and ``(num_layers, B, Q, 3)``, the reference
@@ -139,6 +142,6 @@ class SceneQueryDecoder(ReferencePointLayers):
 
         def step(layer: nn.Module, query: Tensor, query_pos: Tensor, reference_points: Tensor) -> Tensor:
             seen_from = reference_points if self.camera_points is None else self.camera_points(query_pos)
-            return self.call_layer(layer, query, query_pos, seen_from, attn_mask, memory)
+            return self.call_layer(layer, query, query_pos, seen_from, attn_mask, memory, query_padding_mask)
 
         return self.run_layers(query, reference_points, step)

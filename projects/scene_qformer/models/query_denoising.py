@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -58,6 +59,16 @@ class DenoisingQueries(NamedTuple):
             # Whatever one of the head's queries sees, a denoising query may see too.
             mask[:num_denoising, num_denoising:] = among_queries[stand_for].all(dim=0)
         return mask
+
+    def padding_mask(self, num_queries: int) -> Tensor:
+        """Who must not be seen by anybody: ``(B, D + Q)`` bool, True at queries without an object.
+
+        Otherwise a sample's gradients would depend on how many objects the others of its batch have.
+
+        Args:
+            num_queries: Q.
+        """
+        return F.pad(self.object_index < 0, (0, num_queries))
 
 
 @MODELS.register_module()

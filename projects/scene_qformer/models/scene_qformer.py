@@ -173,7 +173,9 @@ class SceneQFormer(Base3DDetector):
         cameras = stack_cameras(batch_input_metas, imgs)
         query_set = self.scene_queries(img_feats, cameras)
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
+        masks = {}
         if denoising is not None:
+            masks['query_padding_mask'] = denoising.padding_mask(query.shape[1])
             detecting = query_set.group(_query_group(self.bbox_head))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
@@ -182,6 +184,7 @@ class SceneQFormer(Base3DDetector):
             query=query,
             reference_points=reference_points,
             attn_mask=attn_mask,
+            **masks,
             cameras=cameras,
             **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras)))
         return DecodedQueries(queries, reference_points, query_set, cameras)

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule, bias_init_with_prob
 from torch import Tensor, nn
 
 from ...geometry import cell_centers, project, ray_directions, unproject
+from ...joint_batch import joint_normalizer
 
 GAUSSIAN_SHARE = 6  # an object spans this many standard deviations of its spot in the heat map, as in CenterNet
 MATRICES = dict(  # which it needs, and what for
@@ -173,10 +174,13 @@ class ImageCenterHead(BaseModule):
 
     def loss(self, predicted: ImageCenters, cameras: dict[str, Tensor],
              batch_data_samples: list) -> dict[str, Tensor]:
-        """Losses ``loss_heatmap``, ``loss_offset`` and ``loss_depth``; arguments as in :meth:`targets`."""
+        """Losses ``loss_heatmap``, ``loss_offset`` and ``loss_depth``; arguments as in :meth:`targets`.
+
+        Each is a sum over the number of centres, that of all processes: see :func:`~...joint_batch.joint_normalizer`.
+        """
         targets = self.targets(predicted, cameras, batch_data_samples)
         sample, camera, row, column = targets.cells
-        num_centers = max(len(targets.depth), 1)
+        num_centers = joint_normalizer(len(targets.depth))
         offset = predicted.offset[sample, camera, :, row, column]
         log_depth = predicted.depth[sample, camera, row, column].log()
         return dict(

@@ -4,13 +4,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from mmdet.utils import reduce_mean
 from mmdet3d.registry import MODELS, TASK_UTILS
 from mmengine.model import BaseModule, bias_init_with_prob
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...geometry import from_ray_frame
+from ...joint_batch import joint_normalizer
 
 CODE_WEIGHTS = (1., 1., 1., 1., 1., 1., 1., 1., 0.2, 0.2)
 
@@ -36,7 +36,7 @@ class SceneDetectionHead(BaseModule):
         ray_aligned: Let the branches predict offsets, headings and velocities along and across the ray to the
             reference point instead of along x and y. What they predict then depends on what a camera shows and not on
             where it looks, which needs far fewer frames to learn.
-        sync_cls_avg_factor: Average the number of objects over processes.
+        sync_cls_avg_factor: Divide by the objects of all processes, so that their average is the joint batch's loss.
         query_group: Name of the group of scene queries that detect; the detector hands this head no others. None: all.
     """
 
@@ -208,10 +208,8 @@ class SceneDetectionHead(BaseModule):
         if counted is not None:
             cls_scores, labels = cls_scores[counted][None], labels[counted]
 
-        num_objects = cls_scores.new_tensor([len(wanted_codes)])
-        if self.sync_cls_avg_factor:
-            num_objects = reduce_mean(num_objects)
-        avg_factor = num_objects.clamp(min=1).item()
+        num_objects = len(wanted_codes)
+        avg_factor = joint_normalizer(num_objects) if self.sync_cls_avg_factor else max(num_objects, 1)
         loss_cls = self.loss_cls(cls_scores.flatten(0, 1), labels.flatten(), avg_factor=avg_factor)
         # An empty sum still hangs on the graph: all parameters get a (zero) gradient in samples without objects.
         loss_bbox = self.loss_bbox(

@@ -10,6 +10,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule, initialize
 from torch import Tensor
 
+from ...joint_batch import joint_normalizer
 from .chat import ChatFormat
 from .generation import generate_after_embeds
 from .llm_loading import check_vocabulary_fits, create_causal_lm, load_causal_lm, load_tokenizer
@@ -123,7 +124,8 @@ class SceneLanguageModel(BaseModule):
                 all answers are learned.
 
         Returns:
-            ``loss_text``: the mean over all answers' tokens (their end tokens included) of all frames, in nats.
+            ``loss_text``: the mean over all answers' tokens (their end tokens included) of all frames, in nats. Of
+            several processes each gives its sum over the tokens of all, so that their average is the joint mean.
 
         Raises:
             ValueError: If there is no conversation, or one is malformed or too long.
@@ -133,7 +135,7 @@ class SceneLanguageModel(BaseModule):
         num_learned = sum(sum(row.text.learned) for row in rows)
         summed_loss = self._summed_loss_of_shared if self.share_scene_tokens else self._summed_loss
         total: Any = sum(summed_loss(scene_tokens, part) for part in self._passes(rows))
-        return dict(loss_text=total / num_learned)
+        return dict(loss_text=total / joint_normalizer(num_learned))
 
     @torch.no_grad()
     def generate(self,

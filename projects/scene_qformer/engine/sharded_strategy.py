@@ -1,0 +1,104 @@
+"""Training whose weights, gradients and optimizer state are spread over processes (PyTorch's FSDP)."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from mmengine._strategy import FSDPStrategy
+from mmengine.dist import broadcast
+from mmengine.optim import BaseOptimWrapper
+from mmengine.registry import FUNCTIONS, STRATEGIES
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateDictConfig, StateDictConfig
+
+from .muon_adamw import MuonAdamW
+
+
+@FUNCTIONS.register_module()
+def wrap_classes(module: nn.Module, recurse: bool, nonwrapped_numel: int, classes: Sequence[str]) -> bool:
+    """FSDP's ``auto_wrap_policy``: modules of these classes are units, whose weights are gathered when they compute.
+
+    What belongs to none stays in the outermost unit, and is whole from the first to the last line of the model's
+    ``forward``. So only modules that are called, and by nothing but their ``forward``, may be units: the layers of a
+    language model, whose embeddings the splice reads, but not that model itself.
+
+    Args:
+        module: In question.
+        recurse: Whether FSDP asks if it should look further inside.
+        nonwrapped_numel: Not used.
+        classes: Names of classes, as ``LlamaDecoderLayer``.
+    """
+    return recurse or type(module).__name__ in classes
+
+
+@STRATEGIES.register_module()
+class ShardedStrategy(FSDPStrategy):
+    """mmengine's ``FSDPStrategy``, put right where it trains wrongly or not at all.
+
+    - It works on CPUs.
+    - All processes begin with the weights of process 0, whatever their random state. (FSDP's ``sync_module_states``
+      works on GPUs only.)
+    - Gradients are clipped by their norm over all processes. mmengine takes that of the process' own shards, so that
+      each would scale its part of a gradient differently.
+    - The optimizer's state is loaded: PyTorch has changed the order of those arguments.
+    - ``sync_bn`` is heeded.
+
+    One file holds the whole model and its optimizer, as without FSDP, so that any number of processes, or one without
+    FSDP, can read it. It is gathered on process 0.
+
+    Args:
+        **kwargs: As ``FSDPStrategy``'s.
+
+    Raises:
+        ValueError: If the checkpoint is to be spread over files.
+    """
+
+    model_wrapper: dict | None
+    state_dict_config: StateDictConfig
+    optim_state_dict_config: OptimStateDictConfig
+
+    def __init__(self, *, state_dict_cfg: str = 'full', **kwargs: Any) -> None:
+        if state_dict_cfg != 'full':
+            raise ValueError("ShardedStrategy writes whole checkpoints, state_dict_cfg='full', got "
+                             f'{state_dict_cfg!r}: those in pieces are read by as many processes only as wrote them.')
+        super().__init__(state_dict_cfg=state_dict_cfg, **kwargs)
+
+    def _init_state_dict_cfg(self, state_dict_cfg: str | dict) -> None:
+        super()._init_state_dict_cfg(state_dict_cfg)
+        if not torch.cuda.is_available():
+            # PyTorch would free the memory of what it "moves" from the CPU to the CPU, and read it afterwards
+            self.state_dict_config = replace(self.state_dict_config, offload_to_cpu=False)
+            self.optim_state_dict_config = replace(self.optim_state_dict_config, offload_to_cpu=False)
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        self.model_wrapper = {'type': 'MMFullyShardedDataParallel', **(self.model_wrapper or {})}
+        if not torch.cuda.is_available():
+            self.model_wrapper['device_id'] = torch.device('cpu')
+        for tensor in (*model.parameters(), *model.buffers()):
+            broadcast(tensor.detach())
+        return super()._wrap_model(self.convert_model(model))
+
+    def build_optim_wrapper(self, optim_wrapper: Any, model: nn.Module | None = None) -> BaseOptimWrapper:
+        """As mmengine's, with the norm of all processes.
+
+        Raises:
+            ValueError: If the optimizer needs whole matrices.
+        """
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        if isinstance(getattr(built, 'optimizer', None), MuonAdamW):
+            raise ValueError('MuonAdamW needs whole matrices, and with FSDP a process has pieces of them: take AdamW, '
+                             'or train without `strategy`.')
+        if getattr(built, 'clip_grad_kwargs', None) and built.clip_func is nn.utils.clip_grad_norm_:
+            built.clip_func = self._clip_joint_norm
+        return built
+
+    def _clip_joint_norm(self, parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.) -> Tensor:
+        """In the place of ``clip_grad_norm_``; the parameters are all of the model's."""
+        return self.model.clip_grad_norm_(max_norm, norm_type)
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Of a whole checkpoint."""
+        self.optim_wrapper.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(
+            self.model, self.optim_wrapper.optimizer, state_dict))
