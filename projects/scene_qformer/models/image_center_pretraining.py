@@ -5,7 +5,7 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
-from .finite_losses import check_finite_losses
+from ..finite_losses import check_finite_losses
 from .scene_qformer import extract_surround_feats, stack_cameras
 
 

@@ -11,8 +11,8 @@ from mmdet3d.registry import MODELS
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from ..finite_losses import check_finite_losses
 from .checkpoint_shapes import refuse_other_shapes
-from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
