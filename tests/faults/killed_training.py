@@ -127,8 +127,8 @@ class Training:
     def differences(self, whole: Training) -> list[str]:
         """Where its steps, done once or again, are not those of another training, and which it lacks."""
         expected = {step['step']: step for step in whole.steps}
-        found = [f'step {step["step"]}: {step} instead of {expected[step["step"]]}' for step in self.steps
-                 if step != expected[step['step']]]
+        found = [f'step {step["step"]}: {step} instead of {expected.get(step["step"])}' for step in self.steps
+                 if step != expected.get(step['step'])]
         lacking = expected.keys() - {step['step'] for step in self.steps}
         return found + [f'steps {sorted(lacking)} are missing'] * bool(lacking)
 
