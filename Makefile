@@ -11,6 +11,8 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 # Handed to tools/benchmark.py, e.g. make bench BENCH_ARGS='--root data/nuscenes --page docs/performance.md'
 BENCH_ARGS ?=
+# Handed to pytest, e.g. make faults FAULTS_ARGS='-k token_cache'
+FAULTS_ARGS ?=
 # Test processes; each computes with one thread, so together they use what a laptop has.
 TEST_WORKERS ?= 2
 
@@ -19,7 +21,7 @@ TEST_WORKERS ?= 2
 BOOTSTRAP = $(firstword $(foreach name,$(PYTHON) python3.11 python3.12 python3.10 python3 python, \
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(name))))
 
-.PHONY: help setup demo bench test test-slow lint format clean clean-venv
+.PHONY: help setup demo bench test test-slow faults lint format clean clean-venv
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -39,10 +41,15 @@ bench: setup  ## what the parts cost on this machine, in about ten minutes on a 
 	$(RUN) tools/benchmark.py all $(BENCH_ARGS)
 
 test: lint  ## lint, then all tests but the slow ones (TEST_ARGS=..., TEST_WORKERS=2)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n $(TEST_WORKERS) $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n $(TEST_WORKERS) \
+		--faults-check docs/troubleshooting.md $(TEST_ARGS)
 
 test-slow: setup  ## the slow tests alone: minutes each
 	$(RUN) -m pytest -m slow $(TEST_ARGS)
+
+faults: setup  ## attack it: bad input, kills, full disks; ends with a table of what was seen (FAULTS_ARGS=...)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults -n $(TEST_WORKERS) --faults-json work_dirs/faults.json \
+		--faults-check docs/troubleshooting.md $(FAULTS_ARGS)
 
 lint: setup  ## ruff and mypy
 	$(RUN) -m ruff check .

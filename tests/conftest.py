@@ -10,6 +10,9 @@ import pytest
 import torch
 from filelock import FileLock
 
+# Here, since pytest takes options from plugins of the topmost conftest alone.
+pytest_plugins = ['faults.collecting']
+
 ROOT = Path(__file__).resolve().parents[1]
 REAL_NUSCENES_ENV = 'SCENE_QFORMER_REAL_NUSCENES'
 

@@ -104,18 +104,22 @@ def test_growth(cfg, monkeypatch):
     monkeypatch.setattr(growth, 'AXES', {
         'cameras': ((1, 6), lambda value: dict(cameras=value)),
         'image side, pixels': ((64, 128), lambda value: dict(side=value)),
-        'queries = tokens': ((31, 61), lambda value: {'scene_queries.num_queries': value}),
+        'queries = scene tokens': ((31, 61), lambda value: {'scene_queries.num_queries': value}),
         'decoder layers': ((1, 3), lambda value: {'decoder.num_layers': value})})
+    monkeypatch.setattr(growth, 'TOKENS', (31, 61))
+    monkeypatch.setattr(growth, 'READER', dict(growth.READER, hidden_size=16, intermediate_size=24,
+                                               num_hidden_layers=1, num_attention_heads=2))
     points = growth.measure_growth(cfg, rounds=1)
-    by_axis = {axis: [point for point in points if point.axis == axis] for axis in growth.AXES}
+    by_axis = {axis: [point for point in points if point.axis == axis] for axis in (*growth.AXES, growth.READERS)}
     assert all(sum(point.is_default for point in of_axis) == 1 for of_axis in by_axis.values())
-    assert all(first.operations < second.operations for first, second in by_axis.values())
+    assert all(first.operations < second.operations and 0 < first.kept_bytes < second.kept_bytes
+               for first, second in by_axis.values())
     default = by_axis['cameras'][1]
     assert default.operations == by_axis['decoder layers'][1].operations
     few, many = (point.operations for point in by_axis['image side, pixels'])
     assert 2 < many / few < 4  # of the decoder, only the keys and values grow with the image
     text = growth.to_markdown(points)
-    assert '| cameras | 1: ' in text and '**6: ' in text
+    assert '| cameras | 1 | ' in text and '|  | **6** | **' in text and f'| {growth.READERS} | **31** | **' in text
 
 
 def test_operators_agree_and_are_timed():

@@ -18,7 +18,7 @@ def test_round_trip(tmp_path):
 
 @pytest.mark.parametrize(('text', 'message'), [
     ('', 'holds no answers'),
-    ('{"id": "7"', r'line 1 is no JSON .*was the file cut off'),
+    ('{"id": "7"', r'line 1 as JSON.*was the file cut off'),
     ('{"id": "7", "type": "exist"}', 'line 1: expected a record with the texts id, .*, prediction, found id, type'),
     ('[1]', 'found list'),
     ('{"id": 7, "type": "a", "question": "b", "answer": "c", "prediction": "d"}', 'expected a record with the texts'),

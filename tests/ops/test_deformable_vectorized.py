@@ -45,8 +45,9 @@ def test_gradients_lie_as_is_promised():
     value, shapes, locations, logits = make_inputs(*SHAPES['three levels'])
     sides = [side for shape in shapes for side in shape]
     grad = torch.randn(*logits.shape[:2], logits.shape[2] * value.shape[-1])
+    _, weights, *corners = torch.ops.scene_qformer.vectorized_deformable_attention(value, sides, locations, logits)
     for result in torch.ops.scene_qformer.vectorized_deformable_attention_backward(grad, value, sides, locations,
-                                                                                   logits):
+                                                                                   logits, weights, corners):
         assert result.is_contiguous()
 
 

@@ -9,6 +9,7 @@ from mmdet3d.registry import DATASETS
 from mmdet3d.structures import get_box_type
 from mmengine.dataset import BaseDataset
 
+from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 from .questions import DrivingQuestion
 from .questions.by_frame import load_by_sample, name_of
@@ -82,8 +83,10 @@ class DrivingImagesDataset(BaseDataset):
         if missing:
             raise ValueError(f'{where} has no image of {", ".join(missing)}; it has {", ".join(paths)}.\nCorrect '
                              'cam_names in the config.')
-        return {name: dict(img_path=fileio.join_path(self.data_root, _below_root(paths[name]),
-                                                     backend_args=self.backend_args)) for name in self.cam_names}
+        below = {name: check_inside(_below_root(paths[name]), self.data_root, f'{where}, image of {name}')
+                 for name in self.cam_names}
+        return {name: dict(img_path=fileio.join_path(self.data_root, path, backend_args=self.backend_args))
+                for name, path in below.items()}
 
     def _check_files(self, frames: list[dict]) -> None:
         wanted = [(name, image['img_path'], frame['token']) for frame in frames

@@ -1,56 +1,26 @@
 """Reading mmdet3d's info files: without running code from them, and with errors that say how to make a right one."""
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import mmengine.fileio as fileio
 
+from ..engine.data_only_pickle import loads_data
+from ..inside_folder import check_inside
+from ..strict_json import parse_json
+
 HOW_TO_CREATE = ('  python tools/create_data.py --root {root} --version v1.0-trainval   # or v1.0-mini, v1.0-test\n'
                  'For a synthetic set, write that first:\n'
                  '  python tools/create_synthetic_nuscenes.py --out {root}')
 
-# What NumPy arrays, dtypes and scalars and plain Python containers need when unpickled. NumPy 2 renamed numpy.core to
-# numpy._core; either name is served by whichever the installed NumPy has.
-_NUMPY_NAMES = {
-    ('numpy', 'ndarray'),
-    ('numpy', 'dtype'),
-    ('numpy.core.multiarray', '_reconstruct'),
-    ('numpy.core.multiarray', 'scalar'),
-    ('numpy.core.numeric', '_frombuffer'),
-}
-_OTHER_NAMES = {
-    ('collections', 'OrderedDict'),
-    ('_codecs', 'encode'),  # how protocol 2, mmengine's default, writes bytes
-    *((module, name) for module in ('builtins', '__builtin__')
-      for name in ('set', 'frozenset', 'complex', 'bytes', 'bytearray', 'slice', 'range')),
-}
-
-
-class _DataOnlyUnpickler(pickle.Unpickler):
-    """Builds arrays and plain containers and nothing else, so that a file cannot make us call anything."""
-
-    def find_class(self, module: str, name: str):
-        old_module = module.replace('numpy._core', 'numpy.core')
-        if (old_module, name) in _NUMPY_NAMES:
-            for candidate in (module, old_module, old_module.replace('numpy.core', 'numpy._core')):
-                try:
-                    return super().find_class(candidate, name)
-                except (ImportError, AttributeError):
-                    continue
-        if (module, name) in _OTHER_NAMES:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(
-            f'it refers to {module}.{name}; info files hold only plain Python containers and NumPy arrays')
-
 
 def load_info_file(path: str | Path, backend_args: dict | None = None) -> dict:
-    """Read an info file as mmdet3d 1.x writes it.
+    """Read an info file as mmdet3d 1.x writes it, or the same in JSON, as ``tools/convert_infos.py`` writes it.
 
     Args:
-        path: The file, e.g. ``data/nuscenes/nuscenes_infos_val.pkl``; anything that mmengine's file backends take.
+        path: The file, e.g. ``data/nuscenes/nuscenes_infos_val.pkl`` or ``.json``; anything that mmengine's file
+            backends take.
         backend_args: For mmengine's file backend.
 
     Returns:
@@ -68,12 +38,13 @@ def load_info_file(path: str | Path, backend_args: dict | None = None) -> dict:
             raise FileNotFoundError(f'The data root {root} does not exist, so there is no info file {path}.\nPut (or '
                                     f'link) nuScenes there or set data_root, then create the info files:\n{how}')
         raise FileNotFoundError(f'There is no info file {path}.\nCreate it with\n{how}')
+    raw, name = fileio.get(path, backend_args=backend_args), f'the info file {path}'
     try:
-        content = _DataOnlyUnpickler(io.BytesIO(fileio.get(path, backend_args=backend_args))).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError,
-            MemoryError, ImportError) as error:
-        raise ValueError(f'Cannot read the info file {path}: {error}.\nIt is damaged or was not written as an info '
-                         f'file. Create it anew with\n{how}') from error
+        # NaN is what an info file says of a velocity that is not known.
+        content = parse_json(raw, name, nan=True) if path.endswith('.json') else loads_data(raw, name)
+    except ValueError as error:
+        raise ValueError(f'{error}\nIt is damaged or was not written as an info file. Create it anew with\n{how}'
+                         ) from error
     _check_era(content, path, how)
     return content
 
@@ -97,19 +68,40 @@ def check_cameras(info: dict, cam_names: Sequence[str], path: str | Path) -> Non
         ValueError: Names the sample, the camera, and what there is.
     """
     images = info.get('images') or {}
+    if not isinstance(images, dict):
+        raise ValueError(f"Sample {info.get('token')} of {path}: expected 'images' to be a dict by camera name, found "
+                         f'a {type(images).__name__}.\nCreate the info file anew with tools/create_data.py.')
     for name in cam_names:
         if name not in images:
             raise ValueError(f'Sample {info.get("token")} of {path} has no camera {name}; it has '
                              f'{", ".join(images) or "none"}.\nCorrect cam_names in the config, or, if the camera '
                              'should be there, create the info file anew with tools/create_data.py.')
+        if not isinstance(images[name], dict):
+            raise ValueError(f'Sample {info.get("token")} of {path}: expected camera {name} to be a dict, found a '
+                             f'{type(images[name]).__name__}.\nCreate the info file anew with tools/create_data.py.')
         missing = [key for key in ('img_path', 'cam2img', 'lidar2cam') if key not in images[name]]
         if missing:
             raise ValueError(f'Sample {info.get("token")} of {path}: camera {name} lacks {", ".join(missing)}.\n'
                              'Create the info file anew with tools/create_data.py.')
 
 
+def check_paths(info: dict, data_root: str, path: str | Path) -> None:
+    """Check that the image and LiDAR files of one entry of ``data_list`` lie in the data root.
+
+    Raises:
+        ValueError: If a path leads out of it; names the sample.
+    """
+    way_out = ' If you trust the file, give the dataset paths_outside_root=True.'
+    holders = {f'img_path of {name}': camera.get('img_path') for name, camera in info.get('images', {}).items()}
+    holders['lidar_path'] = info.get('lidar_points', {}).get('lidar_path')
+    for name, value in holders.items():
+        if value is not None:
+            check_inside(value, data_root, f'{path}, sample {info.get("token")}, {name}', way_out)
+
+
 def _check_era(content: object, path: str, how: str) -> None:
     if isinstance(content, dict) and 'data_list' in content and 'metainfo' in content:
+        _check_frames(content, path, how)
         return
     if isinstance(content, dict) and 'infos' in content:
         found = "a dict with 'infos', the format of mmdet3d 0.x"
@@ -121,3 +113,15 @@ def _check_era(content: object, path: str, how: str) -> None:
         found = f'a {type(content).__name__}'
     raise ValueError(f"Expected {path} to hold a dict with 'metainfo' and 'data_list' (mmdet3d 1.x), found {found}.\n"
                      f'Create it anew with\n{how}')
+
+
+def _check_frames(content: dict, path: str, how: str) -> None:
+    for key, kind in (('metainfo', dict), ('data_list', list)):
+        if not isinstance(content[key], kind):
+            raise ValueError(f'Expected {key!r} of {path} to be a {kind.__name__}, found a '
+                             f'{type(content[key]).__name__}.\nCreate it anew with\n{how}')
+    for number, info in enumerate(content['data_list']):
+        if not isinstance(info, dict) or not isinstance(info.get('token'), str) or not info['token']:
+            found = f'its token is {info.get("token")!r:.80}' if isinstance(info, dict) else f'it is {info!r:.80}'
+            raise ValueError(f"Expected entry {number} of 'data_list' of {path} to be a dict with the 'token' of its "
+                             f'sample, but {found}.\nCreate it anew with\n{how}')

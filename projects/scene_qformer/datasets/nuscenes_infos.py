@@ -35,6 +35,7 @@ from pyquaternion import Quaternion
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 
 CLASSES = NuScenesDataset.METAINFO['classes']
@@ -269,6 +270,9 @@ def _check_files(nusc: NuScenes, samples: list[dict]) -> None:
         if lacking:
             raise ValueError(f'Sample {sample["token"]} of {nusc.dataroot} has no {", ".join(lacking)} in the table '
                              f'sample_data; it has {", ".join(sample["data"]) or "nothing"}.')
+        for name in (*NUSCENES_CAMERAS, 'LIDAR_TOP'):
+            check_inside(nusc.get('sample_data', sample['data'][name])['filename'], nusc.dataroot,
+                         f'Table sample_data of {nusc.dataroot}, {name} of sample {sample["token"]}')
         for name in NUSCENES_CAMERAS:
             path = Path(nusc.get_sample_data_path(sample['data'][name]))
             if not path.is_file():

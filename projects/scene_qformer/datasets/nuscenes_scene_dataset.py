@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.registry import DATASETS
 
-from .info_file import check_cameras, check_version, load_info_file
+from .info_file import check_cameras, check_paths, check_version, load_info_file
 from .transforms.cached_tokens import LoadSceneTokens
 
 # The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
@@ -32,6 +32,8 @@ class NuScenesSceneDataset(NuScenesDataset):
         use_valid_flag: Train on boxes with a lidar *or* radar point instead of those with a lidar point.
         filter_empty_gt: In training, replace frames without boxes by random others. Off, unlike in mmdet3d: an empty
             road is something to learn.
+        paths_outside_root: Allow the info file to name files outside of the data root. Off: a file from elsewhere must
+            not choose what is read. Links in the data root are always followed.
         **kwargs: As in :class:`mmdet3d.datasets.NuScenesDataset`.
 
     Raises:
@@ -51,8 +53,10 @@ class NuScenesSceneDataset(NuScenesDataset):
                  modality: dict | None = None,
                  use_valid_flag: bool = True,
                  filter_empty_gt: bool = False,
+                 paths_outside_root: bool = False,
                  **kwargs) -> None:
         self.cam_names = tuple(cam_names)
+        self.paths_outside_root = paths_outside_root
         if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
             raise ValueError(f'Expected cam_names to be one or more different names, got {self.cam_names}.')
         if data_prefix is None:
@@ -87,6 +91,8 @@ class NuScenesSceneDataset(NuScenesDataset):
         """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""
         check_cameras(info, self.cam_names, self.ann_file)
         info['images'] = {name: info['images'][name] for name in self.cam_names}
+        if not self.paths_outside_root:
+            check_paths(info, self.data_root, self.ann_file)
         # The larger half of an info, used by monocular detectors only: left out of memory and of each frame's copy.
         info.pop('cam_instances', None)
         return super().parse_data_info(info)

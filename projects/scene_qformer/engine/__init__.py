@@ -7,11 +7,12 @@ from .layer_decay import LayerDecayOptimWrapperConstructor
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .process_group import ProcessGroupError, join_processes
 from .safe_checkpoint import load_from_safe_file
+from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler
 from .sharded_strategy import ShardedStrategy
 
 __all__ = [
-    'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'JointBatchSampler',
-    'LayerDecayOptimWrapperConstructor', 'MuonAdamW', 'MuonOptimWrapperConstructor', 'ProcessGroupError',
-    'ShardedStrategy', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16', 'join_processes',
-    'load_from_safe_file', 'require_weights'
+    'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'DataOnlyPickleHandler',
+    'DataOnlyYamlHandler', 'JointBatchSampler', 'LayerDecayOptimWrapperConstructor', 'MuonAdamW',
+    'MuonOptimWrapperConstructor', 'ProcessGroupError', 'ShardedStrategy', 'bfloat16_is_fast', 'checkpoint_weights',
+    'cpu_multiplies_bfloat16', 'join_processes', 'load_from_safe_file', 'require_weights'
 ]

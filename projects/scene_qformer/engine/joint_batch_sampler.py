@@ -51,26 +51,27 @@ class JointBatchSampler(BatchSampler):
                             'end. Set batch_sampler=None beside it.')
         super().__init__(sampler, batch_size, drop_last)
         self.rank, self.world_size = get_dist_info()
-        self.num_samples = len(sampler.dataset)
-        self.sizes, self.num_repeated = joint_sizes(self.num_samples, batch_size, self.world_size, drop_last)
-        if self.num_repeated:
-            print_log(f'{self.num_samples} samples for {self.world_size} processes with batch_size={batch_size}: '
-                      f'{self.num_repeated} come twice in an epoch, so that no process goes without in the last step.',
-                      'current', logging.WARNING)
+        num_samples = len(sampler.dataset)
+        self.sizes, repeated = joint_sizes(num_samples, batch_size, self.world_size, drop_last)
+        if repeated:
+            print_log(f'{num_samples} samples for {self.world_size} processes with batch_size={batch_size}: {repeated} '
+                      'come twice in an epoch, so that no process goes without in the last step.', 'current',
+                      logging.WARNING)
 
     def __iter__(self) -> Iterator[list[int]]:
         whole = copy.copy(self.sampler)
-        whole.rank, whole.world_size, whole.total_size = 0, 1, self.num_samples
-        order = list(whole)
-        while len(order) < sum(self.sizes):
-            order += order[:sum(self.sizes) - len(order)]
+        whole.rank, whole.world_size, whole.total_size = 0, 1, len(whole.dataset)
+        order = list(whole)  # of the epoch, or of what is left of it, if the sampler begins in the middle
+        sizes, repeated = joint_sizes(len(order), self.batch_size, self.world_size, self.drop_last)
+        while len(order) < sum(sizes):
+            order += order[:repeated]
         start = 0
-        for size in self.sizes:
+        for size in sizes:
             yield order[start + self.rank:start + size:self.world_size]
             start += size
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Steps of a whole epoch."""
         return len(self.sizes)
 
 

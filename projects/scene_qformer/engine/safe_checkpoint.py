@@ -14,10 +14,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
+
+from .checkpoint_sizes import check_archive, check_tensors
+from .data_only_pickle import PickledArray, PickledDtype, reconstruct, scalar, with_arrays
 
 STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -31,12 +33,11 @@ def _history_buffer_method(owner: Any, name: str) -> Any:
 
 def allowed_globals() -> list:
     """The classes and functions, beside tensors and builtin containers, that mmengine's own checkpoints name."""
-    reconstruct = np.empty(0).__reduce__()[0]  # numpy's private module path differs between numpy 1 and 2
-    scalar = np.float64(0).__reduce__()[0]
-    allowed: list = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+    allowed: list = [HistoryBuffer, (_history_buffer_method, 'builtins.getattr')]
+    # NumPy's own functions believe what a file says of an array's size. Stand-ins do not.
+    allowed += [PickledArray, PickledDtype, (reconstruct, 'numpy.ndarray'), (PickledDtype, 'numpy.dtype')]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):  # of numpy 1 and 2
         allowed += [(reconstruct, f'{module}._reconstruct'), (scalar, f'{module}.scalar')]
-    allowed += [dtype for dtype in vars(np.dtypes).values() if isinstance(dtype, type)]
     return allowed
 
 
@@ -66,16 +67,21 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     if path.suffix == '.safetensors':
         return _load_safetensors(path, map_location)
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(allowed_globals()):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = with_arrays(checkpoint, opened=(HistoryBuffer, ))
+        if isinstance(checkpoint, dict):
+            check_tensors(checkpoint.get('state_dict', checkpoint))
     except pickle.UnpicklingError as error:
         if not _names_code(error):
             raise ValueError(_damaged(path, error)) from error
         raise ValueError(f'Refused to load {path}: it carries more than weights, and executing it was prevented. '
                          'Use checkpoints from a source that you trust, and re-save foreign ones as a plain state '
                          f'dict. What it asked for: {_reason(error)}') from error
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(_damaged(path, error)) from error  # unpickling noise raises nearly anything
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, MemoryError,
+            ArithmeticError) as error:  # unpickling noise raises nearly anything
+        raise ValueError(_damaged(path, error)) from error
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
         checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
     return checkpoint
@@ -105,7 +111,12 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = str(error).partition('WeightsUnpickler error: ')[2] or str(error)  # behind advice to switch the safety off
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if isinstance(error, RecursionError):
+        return 'it is nested too deeply'
+    if any('TorchScript archives' in line or 'legacy .tar' in line for line in lines):
+        return 'it is an archive of another kind, which may hold a program'  # PyTorch's advice: switch the safety off
     telling = [line for line in lines if 'global' in line.lower() or 'asks for' in line]
     return (telling or lines or [type(error).__name__])[0][:300]
 

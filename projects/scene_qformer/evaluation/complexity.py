@@ -188,13 +188,37 @@ def _seconds(parts: dict[str, list[nn.Module]], passes: Sequence[Callable], num_
     return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
+def count_saved_bytes(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Of the storages that a call keeps for a backward pass, as the notes say; gradients must be on.
+
+    Args:
+        model: Whose parameters and buffers do not count.
+        run: Its forward pass.
+    """
+    with _saved_bytes(model) as (read, _):
+        run()
+    return read()
+
+
 def _activations(model: nn.Module, parts: dict[str, list[nn.Module]], passes: Sequence[Callable]) -> dict[str, float]:
     """Bytes of the storages that a forward pass keeps for the backward pass."""
+    with _saved_bytes(model) as (read, forget):
+        def afresh(run: Callable) -> None:
+            forget()
+            run()
+
+        return _amounts(parts, [partial(afresh, run) for run in passes], read)
+
+
+@contextmanager
+def _saved_bytes(model: nn.Module) -> Iterator[tuple[Callable[[], int], Callable[[], None]]]:
+    """How many bytes were saved by now; and what makes those saved so far count again. There can be no backward pass.
+    """
     not_activations = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
     total = 0
 
-    def pack(tensor: Tensor) -> None:  # there will be no backward pass, so nothing need come back
+    def pack(tensor: Tensor) -> None:
         nonlocal total
         storage = tensor.untyped_storage()
         address = storage.data_ptr()
@@ -202,12 +226,8 @@ def _activations(model: nn.Module, parts: dict[str, list[nn.Module]], passes: Se
             kept[address] = storage
             total += storage.nbytes()
 
-    def afresh(run: Callable) -> None:
-        kept.clear()
-        run()
-
     with saved_tensors_hooks(pack, lambda packed: packed):
-        return _amounts(parts, [partial(afresh, run) for run in passes], lambda: total)
+        yield lambda: total, kept.clear
 
 
 def to_markdown(costs: Sequence[PartCost]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..strict_json import parse_json
+
 
 @dataclass(frozen=True)
 class DrivingAnswer:
@@ -43,7 +45,7 @@ def read_answers(path: str | Path) -> list[DrivingAnswer]:
         raise FileNotFoundError(f'There is no {path}: expected the answers of a test run, written by DrivingQAMetric '
                                 'with `dump=<this file>`.')
     # Not splitlines(): answers may hold characters such as U+2028, which JSON leaves as they are.
-    lines = [line for line in path.read_text(encoding='utf-8').split('\n') if line.strip()]
+    lines = [line for line in path.read_bytes().split(b'\n') if line.strip()]
     answers = [_parse(line, f'{path}, line {number}') for number, line in enumerate(lines, 1)]
     if not answers:
         raise ValueError(f'{path} holds no answers: expected one JSON record a line, as DrivingQAMetric writes them.')
@@ -56,13 +58,12 @@ def read_answers(path: str | Path) -> list[DrivingAnswer]:
     return answers
 
 
-def _parse(line: str, where: str) -> DrivingAnswer:
+def _parse(line: bytes, where: str) -> DrivingAnswer:
     names = [field.name for field in fields(DrivingAnswer)]
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{where} is no JSON ({error}): expected a record with {", ".join(names)}; was the file cut '
-                         'off?') from error
+        record = parse_json(line, where)
+    except ValueError as error:
+        raise ValueError(f'{error} Expected a record with {", ".join(names)}; was the file cut off?') from error
     if not isinstance(record, Mapping) or any(not isinstance(record.get(name), str) for name in names):
         found = ', '.join(map(str, record)) if isinstance(record, Mapping) else type(record).__name__
         raise ValueError(f'{where}: expected a record with the texts {", ".join(names)}, found {found}.')

@@ -34,34 +34,40 @@ def vectorized_deformable_attention(value: Tensor, spatial_shapes: Shapes, locat
     if value.device.type != 'cpu':
         raise ValueError(f'vectorized_deformable_attention is for tensors on the CPU, got {value.device}. On a GPU use '
                          'triton_deformable_attention.')
-    return _attend(value, [side for shape in spatial_shapes for side in shape], locations, logits)
+    return _attend(value, [side for shape in spatial_shapes for side in shape], locations, logits)[0]
+
+
+_CORNERS = ', '.join(['Tensor'] * 7)
 
 
 # Schemas, as PyTorch 2.4 and 2.5 cannot read these annotations
 @torch.library.custom_op('scene_qformer::vectorized_deformable_attention', mutates_args=(),
-                         schema='(Tensor value, SymInt[] sides, Tensor locations, Tensor logits) -> Tensor')
-def _attend(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor) -> Tensor:
+                         schema='(Tensor value, SymInt[] sides, Tensor locations, Tensor logits) -> '
+                                f'(Tensor, Tensor, {_CORNERS})')
+def _attend(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+    """The output, then what the backward pass would have to find again: the softmax and :class:`_Corners`."""
     batch_size, num_queries, num_heads = logits.shape[:3]
-    if not logits.numel():
-        return value.new_zeros(batch_size, num_queries, num_heads * value.shape[-1])
     dtype = torch.promote_types(value.dtype, torch.float32)
-    bags = _find_corners(value, sides, locations, _softmax(logits.to(dtype)))
-    table = value.to(dtype).reshape(-1, value.shape[-1])
-    out = F.embedding_bag(bags.index, table, mode='sum', per_sample_weights=bags.weight)
-    return out.view(batch_size, num_queries, -1).to(value.dtype)
+    weights = _softmax(logits.to(dtype).contiguous())
+    bags = _find_corners(value, sides, locations, weights)
+    if logits.numel():
+        table = value.to(dtype).reshape(-1, value.shape[-1])
+        out = F.embedding_bag(bags.index, table, mode='sum', per_sample_weights=bags.weight)
+        out = out.view(batch_size, num_queries, -1).to(value.dtype)
+    else:
+        out = value.new_zeros(batch_size, num_queries, num_heads * value.shape[-1])
+    return out, weights, *bags
 
 
 @torch.library.custom_op('scene_qformer::vectorized_deformable_attention_backward', mutates_args=(),
-                         schema='(Tensor grad, Tensor value, SymInt[] sides, Tensor locations, Tensor logits) -> '
-                                '(Tensor, Tensor, Tensor)')
-def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], locations: Tensor,
-                     logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                         schema='(Tensor grad, Tensor value, SymInt[] sides, Tensor locations, Tensor logits, '
+                                'Tensor weights, Tensor[] corners) -> (Tensor, Tensor, Tensor)')
+def _attend_backward(grad: Tensor, value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor,
+                     weights: Tensor, corners: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     if not logits.numel():
         return torch.zeros_like(value), torch.zeros_like(locations), torch.zeros_like(logits)
-    dtype = torch.promote_types(value.dtype, torch.float32)
+    bags, dtype = _Corners(*corners), weights.dtype
     batch_size, num_queries, num_heads, num_levels, num_points, _ = locations.shape
-    weights = _softmax(logits.to(dtype))
-    bags = _find_corners(value, sides, locations, weights)
     table = value.to(dtype).reshape(-1, value.shape[-1])
     rows = grad.to(dtype).reshape(-1, value.shape[-1])  # one for each bag
 
@@ -110,12 +116,11 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
     batch_size, num_keys, num_heads, _ = value.shape
     num_queries, (num_levels, num_points) = locations.shape[1], locations.shape[3:5]
     dtype, num_samples = weights.dtype, num_heads * num_levels * num_points
-    # 32 bits are faster; a map that is longer and wider by one has up to four times the cells
-    index_dtype = torch.int32 if batch_size * num_keys * num_heads < 2**29 else torch.int64
+    index_dtype = _index_dtype(value)
 
     size = _per_sample(sides, num_heads, num_points, dtype)[:, None]  # (2, 1, S)
     place = torch.empty(2, batch_size * num_queries, num_samples, dtype=dtype)
-    torch.mul(locations.to(dtype).reshape(-1, num_samples, 2).movedim(-1, 0), size, out=place)
+    torch.mul(locations.to(dtype).reshape(batch_size * num_queries, num_samples, 2).movedim(-1, 0), size, out=place)
     place = torch.minimum(place.sub_(0.5).clamp_(min=-2), size)  # what is far outside stays outside
     cell = place.floor().nan_to_num_(nan=-2)  # a row number must be one; the shares stay NaN
     beyond = place.sub_(cell)
@@ -140,9 +145,15 @@ def _find_corners(value: Tensor, sides: Sequence[int], locations: Tensor, weight
         for across, share_x in enumerate((first[0], second[0])):
             torch.add(rows[down], columns[across], out=index[..., down, across])
             torch.mul(weighted.view(shape), share_x.view(shape), out=weight[..., down, across])
-    num_bags = batch_size * num_queries * num_heads
-    return _Corners(index.view(num_bags, -1), weight.view(num_bags, -1), first, second, first_inside, second_inside,
-                    cell)
+    num_bags, per_bag = batch_size * num_queries * num_heads, num_levels * num_points
+    return _Corners(index.view(num_bags, 4 * per_bag), weight.view(num_bags, 4 * per_bag), first, second, first_inside,
+                    second_inside, cell)
+
+
+def _index_dtype(value: Tensor) -> torch.dtype:
+    """32 bits are faster; a map that is longer and wider by one has up to four times the cells."""
+    batch_size, num_keys, num_heads, _ = value.shape
+    return torch.int32 if batch_size * num_keys * num_heads < 2**29 else torch.int64
 
 
 def _per_sample(sides: Sequence[int], num_heads: int, num_points: int, dtype: torch.dtype) -> Tensor:
@@ -206,26 +217,38 @@ def _add_to_cells(rows: Tensor, bags: _Corners, sides: Sequence[int], samples_sh
 
 
 @_attend.register_fake
-def _(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor) -> Tensor:
-    return value.new_empty(*logits.shape[:2], logits.shape[2] * value.shape[-1])
+def _(value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+    batch_size, num_queries, num_heads, num_samples = logits.shape
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    index_dtype = _index_dtype(value)
+    per_bag = (batch_size * num_queries * num_heads, num_samples * 4)
+    per_query = (2, batch_size * num_queries, num_heads * num_samples)
+    return (value.new_empty(batch_size, num_queries, num_heads * value.shape[-1]),
+            value.new_empty(logits.shape, dtype=dtype),
+            value.new_empty(per_bag, dtype=index_dtype), value.new_empty(per_bag, dtype=dtype),
+            *(value.new_empty(per_query, dtype=each) for each in (dtype, dtype, torch.bool, torch.bool, dtype)))
 
 
 @_attend_backward.register_fake
-def _(grad: Tensor, value: Tensor, sides: Sequence[int], locations: Tensor,
-      logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad: Tensor, value: Tensor, sides: Sequence[int], locations: Tensor, logits: Tensor, weights: Tensor,
+      corners: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return (torch.empty_like(value, memory_format=torch.contiguous_format),
             torch.empty_like(locations, memory_format=torch.contiguous_format),
             torch.empty_like(logits, memory_format=torch.contiguous_format))
 
 
-def _save(ctx, inputs: tuple, output: Tensor) -> None:
+def _save(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
     value, ctx.sides, locations, logits = inputs
-    ctx.save_for_backward(value, locations, logits)
+    ctx.save_for_backward(value, locations, logits, *output[1:])
+    ctx.set_materialize_grads(False)  # only the first output has one
 
 
-def _differentiate(ctx, grad: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
-    value, locations, logits = ctx.saved_tensors
-    grad_value, grad_locations, grad_logits = _attend_backward(grad, value, ctx.sides, locations, logits)
+def _differentiate(ctx, grad: Tensor | None, *_: None) -> tuple[Tensor | None, None, Tensor | None, Tensor | None]:
+    if grad is None:
+        return None, None, None, None
+    value, locations, logits, weights, *corners = ctx.saved_tensors
+    grad_value, grad_locations, grad_logits = _attend_backward(grad, value, ctx.sides, locations, logits, weights,
+                                                               corners)
     return grad_value, None, grad_locations, grad_logits
 
 

@@ -17,6 +17,9 @@ import json
 import os
 from pathlib import Path
 
+from ..strict_json import parse_json
+from .index_check import check_index
+
 FORMAT = 1
 FILE_NAME = 'index.json'
 _KEYS = {'format', 'space', 'dtype', 'shape', 'config', 'checkpoint', 'data', 'shards', 'samples'}
@@ -34,14 +37,14 @@ def read_index(folder: Path) -> dict:
         raise FileNotFoundError(f'There is no token cache in {folder}: no {FILE_NAME}. Write one with\n'
                                 f'  python tools/extract_tokens.py CONFIG CHECKPOINT --out {folder}')
     try:
-        index = json.loads(path.read_text())
+        index = parse_json(path.read_bytes(), f'the index {path}')
     except ValueError as error:
-        raise ValueError(f'The index {path} is damaged: {error}. Remove the folder and extract the tokens anew.'
-                         ) from error
+        raise ValueError(f'{error} Remove the folder and extract the tokens anew.') from error
     found = index.get('format') if isinstance(index, dict) else None
     if found != FORMAT or not index.keys() >= _KEYS:
         raise ValueError(f'{path} is no index of a token cache of format {FORMAT}: format {found}, lacking '
-                         f'{", ".join(sorted(_KEYS - set(index))) or "nothing"}. Extract the tokens anew.')
+                         f'{_lacking(index)}. Extract the tokens anew.')
+    check_index(index, path)
     return index
 
 
@@ -53,3 +56,7 @@ def write_index(folder: Path, index: dict) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, folder / FILE_NAME)
+
+
+def _lacking(index: object) -> str:
+    return ', '.join(sorted(_KEYS - set(index if isinstance(index, dict) else ()))) or 'nothing'

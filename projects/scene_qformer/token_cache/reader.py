@@ -21,6 +21,8 @@ from .provenance import (
     weights_sha256,
 )
 
+_HEADER_DTYPES = {'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16'}  # as safetensors writes them
+
 
 class TokenCache(Mapping[str, Tensor]):
     """Sample token to ``(Q, C)`` (space ``queries``) or ``(Q, D)`` (space ``tokens``), in the cache's dtype.
@@ -78,7 +80,10 @@ class TokenCache(Mapping[str, Tensor]):
             raise LookupError(f'The cache {self.folder} holds {len(self)} samples, of {splits or "no split"}, but not '
                               f'sample {sample_token}. Extract the others: the same command of tools/extract_tokens.py '
                               'with --split both, without --num, goes on where it stopped.')
-        return self._open(self._index['samples'][sample_token]).get_tensor(sample_token)
+        name = self._index['samples'][sample_token]
+        file = self._open(name)
+        self._check_header(file, name, sample_token)
+        return file.get_tensor(sample_token)
 
     def verify_all(self) -> None:
         """Compare every shard with the index.
@@ -146,21 +151,43 @@ class TokenCache(Mapping[str, Tensor]):
                                        'both.')
 
     def _open(self, name: str) -> Any:
-        from safetensors import safe_open  # the package works without it
+        from safetensors import SafetensorError, safe_open  # the package works without it
         if name not in self._files:
             if self.verify:
                 self._check(name)
-            self._files[name] = safe_open(self._path(name), 'pt')
+            try:
+                self._files[name] = safe_open(self._path(name), 'pt')
+            except SafetensorError as error:
+                raise self._damaged(name, f'its header is none ({error})') from error
         return self._files[name]
+
+    def _check_header(self, file: Any, name: str, sample_token: str) -> None:
+        """Before memory is taken: a sample is of the shape and type that the index says, and is there at all."""
+        from safetensors import SafetensorError
+        try:
+            header = file.get_slice(sample_token)
+        except SafetensorError as error:
+            raise self._damaged(name, f'it does not hold sample {sample_token}, as the index says') from error
+        found = header.get_dtype(), tuple(header.get_shape())
+        expected = _HEADER_DTYPES[self._index['dtype']], self.shape
+        if found != expected:
+            raise self._damaged(name, f'sample {sample_token} is {found[0]} {found[1]} there, and the index says '
+                                f'{expected[0]} {expected[1]}')
+
+    def _damaged(self, name: str, how: str) -> ValueError:
+        return ValueError(f'{self.folder / name} is damaged: {how}. Remove this file and run tools/extract_tokens.py '
+                          'again, which writes the lost samples.')
 
     def _check(self, name: str) -> None:
         expected, found = self._index['shards'][name]['sha256'], file_sha256(self._path(name))
         if found != expected:
-            raise ValueError(f'{self.folder / name} is damaged: its sha256 is {found}, and the index says {expected}. '
-                             'Remove this file and run tools/extract_tokens.py again, which writes the lost samples.')
+            raise self._damaged(name, f'its sha256 is {found}, and the index says {expected}')
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
+        if path.is_symlink():
+            raise ValueError(f'The shard {path} is a link to {path.readlink()}. A cache from elsewhere must not choose '
+                             'what is read: put the file itself there. (The folder of a cache may be a link.)')
         if not path.is_file():
             raise FileNotFoundError(f'The shard {path}, which the index of the cache names, is gone. Run '
                                     'tools/extract_tokens.py again, which writes the lost samples.')

@@ -36,7 +36,7 @@ def test_no_file(source_type, tmp_path):
 def test_a_file_that_was_cut_off(source_type, tmp_path):
     path = tmp_path / 'cut.json'
     path.write_text(json.dumps(CONTENTS[source_type]())[:-20])
-    with pytest.raises(ValueError, match=rf'Cannot read .*cut.json as JSON: .*\n.*{source_type} reads'):
+    with pytest.raises(ValueError, match=rf'Cannot read the .*cut.json as JSON: .*\n.*{source_type} reads'):
         load(source_type, path)
 
 

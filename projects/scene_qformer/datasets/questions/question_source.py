@@ -1,7 +1,6 @@
 """What all sources of questions share: reading a JSON file, and saying which entry of it is wrong."""
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import mmengine.fileio as fileio
 
+from ...strict_json import parse_json
 from .driving_question import DrivingQuestion
 
 _KINDS = {dict: 'an object', list: 'a list', str: 'a text', int: 'a whole number'}
@@ -82,6 +82,8 @@ class QuestionSource(ABC):
             raise self.error(entry, _KINDS[kind], _in_words(value))
         if isinstance(value, str) and not value.strip():
             raise self.error(entry, _KINDS[kind], 'an empty one')
+        if isinstance(value, str) and any('\ud800' <= letter <= '\udfff' for letter in value):
+            raise self.error(entry, f'{_KINDS[kind]} of whole characters', f'half of one, in {value!a:.60}')
         return value
 
     def error(self, entry: str, expected: str, found: str) -> ValueError:
@@ -94,10 +96,9 @@ class QuestionSource(ABC):
             raise FileNotFoundError(f'There is no question file {self.path}.\n{type(self).__name__} reads '
                                     f'{self.origin}. Correct the path of the questions in the config.')
         try:
-            return json.loads(fileio.get_text(self.path, backend_args=self.backend_args))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f'Cannot read the question file {self.path} as JSON: {error}.\nIt is cut off or was not '
-                             f'written as such. {type(self).__name__} reads {self.origin}.') from error
+            return parse_json(fileio.get(self.path, backend_args=self.backend_args), f'the question file {self.path}')
+        except ValueError as error:
+            raise ValueError(f'{error}\n{type(self).__name__} reads {self.origin}.') from error
 
     def _of_scenes(self, questions: list[DrivingQuestion], scenes: Sequence[str]) -> list[DrivingQuestion]:
         there = Counter(question.scene for question in questions)

@@ -1,7 +1,9 @@
 """The last step: lidar2img, once, and mmdet3d's packing."""
 from __future__ import annotations
 
+import cv2
 import numpy as np
+import torch
 from mmdet3d.datasets.transforms import Pack3DDetInputs
 from mmdet3d.registry import TRANSFORMS
 
@@ -67,11 +69,29 @@ class PackSceneInputs(Pack3DDetInputs):
         for key, source in (('ego2global', results), ('lidar2ego', results.get('lidar_points', {}))):
             if key in source:
                 results[key] = np.asarray(source[key], dtype=np.float64)
+        images = results.pop('img') if 'img' in self.keys and _are_plain(results.get('img')) else None
         packed = super().pack_single_results(results)
+        if images is not None:
+            packed['inputs']['img'] = torch.from_numpy(_planes(images))
         if 'gt_text' in results:
             _check_text_is_true(results)
             packed['data_samples'].gt_text = results['gt_text']
         return packed
+
+
+def _are_plain(images: object) -> bool:
+    """Whether these are colour images in bytes, all of one size; mmdet3d packs whatever else there is."""
+    return isinstance(images, list) and bool(images) and all(
+        image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.shape == images[0].shape
+        for image in images)
+
+
+def _planes(images: list[np.ndarray]) -> np.ndarray:
+    """N images (H, W, 3) as (N, 3, H, W). OpenCV takes colours apart ten times as fast as numpy and PyTorch copy."""
+    planes = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
+    for image, target in zip(images, planes):
+        cv2.split(image, list(target))
+    return planes
 
 
 def _check_text_is_true(results: dict) -> None:

@@ -1,0 +1,40 @@
+"""What every attack may use."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+         ) -> Callable[[str], None]:
+    """Record what the user sees, for the table and for docs/troubleshooting.md: ``show(str(error))``.
+
+    Folders of the test become FOLDER and the repository's own is left out, so that the text is the same on any machine.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if re.fullmatch(r'popen-gw\d+', base.name) else base
+    places = re.compile(rf'{re.escape(str(tmp_path))}|{re.escape(str(shared))}(/popen-gw\d+)?(/[\w.-]+)?')
+
+    def record(text: str) -> None:
+        readable = places.sub('FOLDER', str(text)).replace(f'{ROOT}/', '').strip()
+        assert readable, 'the user would see an empty message'
+        request.node.user_properties.append(('shown', readable))
+
+    return record
+
+
+@pytest.fixture
+def count(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Count what a single test does many times: ``count(kills=1)`` after each kill, ``count(generated=200)`` inputs."""
+    def add(**numbers: int) -> None:
+        unknown = numbers.keys() - {'kills', 'generated'}
+        assert not unknown, f'kills and generated are counted, not {sorted(unknown)}'
+        request.node.user_properties.append(('count', numbers))
+
+    return add
