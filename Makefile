@@ -13,6 +13,8 @@ TEST_ARGS ?=
 BENCH_ARGS ?=
 # Handed to pytest, e.g. make faults FAULTS_ARGS='-k token_cache'
 FAULTS_ARGS ?=
+# How long `make fuzz` takes for each of its three readers.
+FUZZ_SECONDS ?= 60
 # Test processes; each computes with one thread, so together they use what a laptop has.
 TEST_WORKERS ?= 2
 
@@ -21,7 +23,7 @@ TEST_WORKERS ?= 2
 BOOTSTRAP = $(firstword $(foreach name,$(PYTHON) python3.11 python3.12 python3.10 python3 python, \
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(name))))
 
-.PHONY: help setup demo bench test test-slow faults lint format clean clean-venv
+.PHONY: help setup demo bench test test-slow faults fuzz lint format clean clean-venv
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -50,6 +52,12 @@ test-slow: setup  ## the slow tests alone: minutes each
 faults: setup  ## attack it: bad input, kills, full disks; ends with a table of what was seen (FAULTS_ARGS=...)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults -n $(TEST_WORKERS) --faults-json work_dirs/faults.json \
 		--faults-check docs/troubleshooting.md $(FAULTS_ARGS)
+
+fuzz: setup  ## coverage-guided fuzzing of the readers of files from elsewhere (FUZZ_SECONDS=60 each)
+	@$(RUN) -c 'import atheris' 2>/dev/null || { echo "make fuzz needs atheris: $(RUN) -m pip install '.[fuzz]'" >&2; exit 1; }
+	for reader in questions token_cache info_file; do \
+		OMP_NUM_THREADS=1 $(RUN) tests/fuzz/fuzz_readers.py $$reader --seconds $(FUZZ_SECONDS) || exit 1; \
+	done
 
 lint: setup  ## ruff and mypy
 	$(RUN) -m ruff check .

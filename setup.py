@@ -32,7 +32,9 @@ setup(
         'int8': INT8,
         # BLEU, ROUGE-L and CIDEr of DrivingQAMetric; without it, free_text=False.
         'text-scores': ['pycocoevalcap>=1.2'],
-        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', *LLM, *INT8, 'pycocoevalcap',
+        # make fuzz.
+        'fuzz': ['atheris>=2.3; sys_platform == "linux"'],
+        'test': ['pytest>=7', 'pytest-timeout', 'pytest-xdist', 'hypothesis', *LLM, *INT8, 'pycocoevalcap',
                  'triton>=3.3; sys_platform == "linux"'],
     },
 )

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
+from mmengine.runner import save_checkpoint
 
 from scene_qformer.engine import load_from_safe_file
 from scene_qformer.token_cache.provenance import weights_sha256_of
@@ -69,7 +69,7 @@ def main() -> None:
     except (FileNotFoundError, LookupError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f'join_checkpoints.py: {error}')
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(joined, args.out)
+    save_checkpoint(joined, str(args.out))
     print(f'written: {args.out}')
 
 

@@ -5,7 +5,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    # For checkpoints in the middle of epochs: by_epoch=False, interval=<steps>. See docs/checkpoints.md.
+    checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=3),
+    exact_resume=dict(type='ExactResumeHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 # Detection alone does not reach the projector, and a training without a language model is to run on several GPUs.

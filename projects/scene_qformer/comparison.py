@@ -31,7 +31,7 @@ def with_budget(cfg: Config, epochs: int) -> Config:
     schedule = dict(option.split('=') for option in epoch_options(cfg, epochs))
     cfg = with_options(cfg, {key: int(value) for key, value in schedule.items()})
     cfg.train_cfg.val_interval = epochs
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=epochs, save_optimizer=False)
+    cfg.default_hooks.checkpoint = dict(type='DurableCheckpointHook', interval=epochs, save_optimizer=False)
     return cfg
 
 

@@ -45,7 +45,8 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=warm_up),
         dict(type='CosineAnnealingLR', by_epoch=False, begin=0, end=steps, T_max=steps, eta_min_ratio=1e-3),
     ]
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
+    cfg.default_hooks.checkpoint = dict(
+        type='DurableCheckpointHook', by_epoch=False, interval=steps, save_optimizer=False)
     cfg.log_processor.by_epoch = False
 
 

@@ -12,14 +12,14 @@ def totals(attacks: Sequence[Attack]) -> dict[str, int]:
     """Sums over all cases.
 
     Returns:
-        Cases that fed a bad input and those whose process was killed are told apart: ``bad_inputs``, ``kills`` (a test
-        may kill several times); ``generated``: inputs that property-based tests drew; ``as_expected``, ``silent``
+        ``bad_inputs``: cases, but for those that kill or draw their inputs; ``kills``, of which a test may do several;
+        ``generated``: inputs that property-based tests drew; ``as_expected``, ``silent``
         (nothing was said of the fault), ``wrong`` (any other failure), ``not_run``.
     """
     cases = [case for attack in attacks for case in attack.cases]
     silent = sum(case.silent for case in cases)
     return dict(
-        bad_inputs=sum(not case.kills for case in cases if case.outcome != 'skipped'),
+        bad_inputs=sum(not case.kills and not case.generated for case in cases if case.outcome != 'skipped'),
         kills=sum(case.kills for case in cases if case.outcome != 'skipped'),
         generated=sum(case.generated for case in cases),
         as_expected=sum(case.outcome == 'passed' for case in cases),

@@ -16,7 +16,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank
 from mmengine.registry import STRATEGIES
 
-from scene_qformer.engine import JointBatchSampler, ProcessGroupError, ShardedStrategy, join_processes
+from scene_qformer.datasets import JointBatchSampler
+from scene_qformer.engine import ProcessGroupError, ShardedStrategy, join_processes
 from scene_qformer.engine.command_line import load_config
 from scene_qformer.engine.process_group import LAUNCHERS, check_environment, compare_settings
 from scene_qformer.joint_batch import joint_normalizer

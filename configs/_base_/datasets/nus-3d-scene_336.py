@@ -49,7 +49,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
     batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,

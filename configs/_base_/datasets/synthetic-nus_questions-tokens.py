@@ -20,7 +20,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
     batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,

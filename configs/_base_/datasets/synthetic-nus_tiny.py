@@ -40,7 +40,7 @@ train_dataloader = dict(
     batch_size=2,  # minutes are better spent on many steps than on large batches
     num_workers=0,  # after the first epoch all images are in memory, and both cores are the model's
     persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),
     batch_sampler=dict(type='JointBatchSampler'),
     dataset=dict(
         type=dataset_type,

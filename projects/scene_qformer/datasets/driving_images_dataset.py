@@ -13,10 +13,11 @@ from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 from .questions import DrivingQuestion
 from .questions.by_frame import load_by_sample, name_of
+from .seeded_samples import SeededSamples
 
 
 @DATASETS.register_module()
-class DrivingImagesDataset(BaseDataset):
+class DrivingImagesDataset(SeededSamples, BaseDataset):
     """Frames as a question file lists them, for who has its images but no info file: DriveLM-nuScenes' own download.
 
     There is no calibration and there are no boxes: image transforms work, the data samples have no matrices, and parts

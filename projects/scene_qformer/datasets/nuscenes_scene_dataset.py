@@ -7,6 +7,7 @@ from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.registry import DATASETS
 
 from .info_file import check_cameras, check_paths, check_version, load_info_file
+from .seeded_samples import SeededSamples
 from .transforms.cached_tokens import LoadSceneTokens
 
 # The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
@@ -14,7 +15,7 @@ NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK'
 
 
 @DATASETS.register_module()
-class NuScenesSceneDataset(NuScenesDataset):
+class NuScenesSceneDataset(SeededSamples, NuScenesDataset):
     """Frames of nuScenes (or of a synthetic set in its format) with all their cameras.
 
     It reads the info files that mmdet3d 1.x and ``tools/create_data.py`` write, from any ``data_root``. Boxes are

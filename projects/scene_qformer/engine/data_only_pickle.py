@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .bounded_memory import bounded_memory
+
 # As NumPy writes dtypes: kind and bytes an element (U: characters), byte order apart. No records, no dates.
 _DTYPE = re.compile('b1|[iu][1248]|f[248]|c8|c16|O8?|[SU][0-9]{1,9}')
 
@@ -170,6 +172,9 @@ _HANDED_OUT: dict[tuple[str, str], Callable] = {
 }
 
 
+_GROWTH = 100  # bytes of memory by byte of a pickle: an empty dict takes 64 and is one byte there
+
+
 class _DataOnlyUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
@@ -193,7 +198,9 @@ def loads_data(content: bytes, source: str) -> Any:
         ValueError: If it is damaged, or holds or asks for anything else; names the source.
     """
     try:
-        return with_arrays(_DataOnlyUnpickler(io.BytesIO(content)).load())
+        with bounded_memory(_GROWTH * len(content)):  # two opcodes can ask for any amount, by a place in the memo
+            value = _DataOnlyUnpickler(io.BytesIO(content)).load()
+        return with_arrays(value)
     except RecursionError:
         found = 'it is nested too deeply'
     except MemoryError:

@@ -6,7 +6,8 @@ URL names. Importing this module replaces mmengine's loaders by one that
 
 - unpickles with ``weights_only=True`` and an allow-list of just what mmengine's own checkpoints hold,
 - renames ``meta['config']`` to ``meta['config_text']``, which nothing evaluates,
-- refuses URLs: a download happens only when a person starts it.
+- refuses URLs: a download happens only when a person starts it,
+- compares a file with its digest, where one lies beside it.
 """
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from .checkpoint_sizes import check_archive, check_tensors
 from .data_only_pickle import PickledArray, PickledDtype, reconstruct, scalar, with_arrays
+from .durable_file import check_digest
 
 STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -57,13 +59,14 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     Raises:
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If the file is a ``.safetensors`` one and that package is missing.
-        ValueError: If the file is damaged, or names anything but data.
+        ValueError: If the file is damaged, differs from the digest beside it, or names anything but data.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}. Expected a file written by training, or weights that '
                                 'you downloaded; check the path. To start without the weights that a config names for '
                                 'its backbone: --cfg-options model.backbone.init_cfg=None.')
+    check_digest(path)
     if path.suffix == '.safetensors':
         return _load_safetensors(path, map_location)
     try:

@@ -17,6 +17,7 @@ import torch
 from mmengine.config import Config
 
 from ..dataset_config import innermost_dataset, is_transform
+from ..engine.durable_file import file_sha256
 from ..engine.safe_checkpoint import load_from_safe_file
 
 # What is cached, and the parts that come after it.
@@ -124,19 +125,6 @@ def shown(differences: list[str]) -> str:
     """The first of them, below each other."""
     rest = len(differences) - _SHOWN
     return '\n  '.join(('', *differences[:_SHOWN])) + (f'\n  and {rest} more' if rest > 0 else '')
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hexadecimal digest of a file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def weights_sha256(checkpoint: str | Path, space: str) -> str:

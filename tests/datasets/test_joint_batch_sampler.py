@@ -2,14 +2,16 @@
 import pytest
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 
-from scene_qformer.engine.joint_batch_sampler import JointBatchSampler, joint_sizes
+from scene_qformer.datasets.joint_batch_sampler import JointBatchSampler, joint_sizes
+from scene_qformer.datasets.resumable_sampler import ResumableSampler
+from scene_qformer.datasets.seeded_samples import SampleIndex
 
 
 def shares(monkeypatch, num_samples, batch_size, world_size, shuffle=False, epoch=0, **options):
     """The batches of every process."""
     result = []
     for rank in range(world_size):
-        for module in ('mmengine.dataset.sampler', 'scene_qformer.engine.joint_batch_sampler'):
+        for module in ('mmengine.dataset.sampler', 'scene_qformer.datasets.joint_batch_sampler'):
             monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, world_size))
         sampler = DefaultSampler(range(num_samples), shuffle=shuffle, seed=3)
         batches = JointBatchSampler(sampler, batch_size, **options)
@@ -66,3 +68,29 @@ def test_repeated_samples_are_said(monkeypatch, capsys):
 def test_another_sampler_is_refused():
     with pytest.raises(TypeError, match='takes the order of a DefaultSampler, not of InfiniteSampler'):
         JointBatchSampler(InfiniteSampler(range(5)), 2)
+
+
+class Frames:
+    seeds_samples = True
+
+    def __init__(self, number):
+        self.number = number
+
+    def __len__(self):
+        return self.number
+
+
+@pytest.mark.parametrize('world_size', [1, 2, 3])
+@pytest.mark.parametrize('batch_size', [1, 2, 5])
+def test_an_epoch_goes_on_where_it_stopped(monkeypatch, world_size, batch_size):
+    for module in ('mmengine.dataset.sampler', 'scene_qformer.datasets.joint_batch_sampler'):
+        monkeypatch.setattr(f'{module}.get_dist_info', lambda: (world_size - 1, world_size))
+    for num_samples in range(1, 32):
+        sampler = ResumableSampler(Frames(num_samples), seed=7)
+        batches = JointBatchSampler(sampler, batch_size)
+        whole, sizes = list(batches), batches.joint_batches()
+        for done in range(1, len(sizes) + 1):
+            position = min(sum(sizes[:done]), num_samples)
+            sampler.set_position(position)
+            assert list(batches) == whole[done:] and batches.joint_batches(position) == sizes[done:]
+        assert all(isinstance(index, SampleIndex) for batch in whole for index in batch)

@@ -33,6 +33,9 @@ class JointBatchSampler(BatchSampler):
     Only where that cannot be (``batch_size=1``, or fewer samples than processes) are some repeated, from the
     beginning of the order, and the log says how many.
 
+    Epochs can be entered in the middle where the sampler's can, as ``ResumableSampler``'s: what is left of the order is
+    cut as it would have been.
+
     In a config: ``train_dataloader=dict(batch_sampler=dict(type='JointBatchSampler'), batch_size=..., sampler=...)``.
 
     Args:
@@ -51,27 +54,33 @@ class JointBatchSampler(BatchSampler):
                             'end. Set batch_sampler=None beside it.')
         super().__init__(sampler, batch_size, drop_last)
         self.rank, self.world_size = get_dist_info()
-        num_samples = len(sampler.dataset)
-        self.sizes, repeated = joint_sizes(num_samples, batch_size, self.world_size, drop_last)
-        if repeated:
-            print_log(f'{num_samples} samples for {self.world_size} processes with batch_size={batch_size}: {repeated} '
-                      'come twice in an epoch, so that no process goes without in the last step.', 'current',
-                      logging.WARNING)
+        self.num_samples = len(sampler.dataset)
+        self.sizes, self.num_repeated = joint_sizes(self.num_samples, batch_size, self.world_size, drop_last)
+        if self.num_repeated:
+            print_log(f'{self.num_samples} samples for {self.world_size} processes with batch_size={batch_size}: '
+                      f'{self.num_repeated} come twice in an epoch, so that no process goes without in the last step.',
+                      'current', logging.WARNING)
+
+    def joint_batches(self, position: int = 0) -> list[int]:
+        """Sizes of the joint batches from a position in the epoch on, in samples of all processes."""
+        if not position:
+            return self.sizes
+        return joint_sizes(self.num_samples - position, self.batch_size, self.world_size, self.drop_last)[0]
 
     def __iter__(self) -> Iterator[list[int]]:
+        position = getattr(self.sampler, 'position', 0)
         whole = copy.copy(self.sampler)
-        whole.rank, whole.world_size, whole.total_size = 0, 1, len(whole.dataset)
-        order = list(whole)  # of the epoch, or of what is left of it, if the sampler begins in the middle
-        sizes, repeated = joint_sizes(len(order), self.batch_size, self.world_size, self.drop_last)
-        while len(order) < sum(sizes):
-            order += order[:repeated]
-        start = 0
+        whole.rank, whole.world_size, whole.total_size, whole.position = 0, 1, self.num_samples, 0
+        order = list(whole)
+        sizes = self.joint_batches(position)
+        while len(order) < position + sum(sizes):
+            order += order[:position + sum(sizes) - len(order)]
         for size in sizes:
-            yield order[start + self.rank:start + size:self.world_size]
-            start += size
+            yield order[position + self.rank:position + size:self.world_size]
+            position += size
 
     def __len__(self) -> int:
-        """Steps of a whole epoch."""
+        """Steps of an epoch."""
         return len(self.sizes)
 
 

@@ -1,0 +1,135 @@
+"""Checkpoints at intervals: old ones go when the new one is whole, and resuming takes the newest that is."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+
+from .durable_backend import DurableBackend
+from .durable_file import PARTIAL, write_durably
+from .whole_checkpoint import NOTE, find_whole_checkpoint, set_aside, training_checkpoints
+
+
+class _RemovesLater(DurableBackend):
+    """A storage backend whose removals wait until what replaces the files is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outdated: list[str] = []
+
+    def remove(self, filepath: str | Path) -> None:
+        self.outdated.append(str(filepath))
+
+    rmtree = remove
+
+    def catch_up(self, keep: set[str]) -> None:
+        """Remove what was to be removed, but for files that were written anew under the same names."""
+        for path in dict.fromkeys(self.outdated):
+            if path not in keep and self.isfile(path):
+                super().remove(path)
+            elif path not in keep and self.isdir(path):  # of DeepSpeed
+                super().rmtree(path)
+        self.outdated.clear()
+
+
+@HOOKS.register_module()
+class DurableCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, safe against kills, full disks and torn files.
+
+    - Files, ``last_checkpoint`` too, are written aside and renamed, checkpoints with a digest beside them; see
+      ``durable_file.py``.
+    - What ``max_keep_ckpts`` and ``save_best`` outdate is removed after its successor is on the disk.
+    - ``--resume`` without a path goes on from the newest checkpoint that is whole. Torn ones are reported and renamed
+      to ``*.torn``. If none is whole, it stops; if there is none at all, as when a launcher starts a job for the first
+      time, training begins.
+
+    Checkpoints on remote storage are left to mmengine.
+
+    Raises:
+        NotWrittenError: If the disk is full; the last checkpoint is intact.
+        ValueError: On resuming, if no checkpoint is whole, or the one that is named holds no state of the optimizer.
+    """
+
+    file_backend: Any
+
+    def before_run(self, runner: Any) -> None:
+        """Choose what to resume from, before mmengine would."""
+        if runner._resume is not True or runner._load_from is not None:
+            return
+        answer: list = [None]
+        if is_main_process():
+            answer = [self._choose(runner)]
+        broadcast_object_list(answer)
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        runner._load_from = answer[0]
+        runner._resume = answer[0] is not None
+
+    def before_train(self, runner: Any) -> None:
+        """As mmengine's; and clear away what a kill left half written."""
+        super().before_train(runner)
+        if type(self.file_backend) is DurableBackend:
+            self.file_backend = _RemovesLater()
+        folder = Path(self.out_dir)
+        if not is_main_process() or not folder.is_dir():
+            return
+        for path in folder.glob(f'.*{PARTIAL}'):
+            runner.logger.warning(f'{path} was being written when a training stopped; it is removed.')
+            path.unlink(missing_ok=True)
+        there = training_checkpoints(folder)
+        if there and runner.iter == 0:
+            runner.logger.warning(
+                f'{folder} holds {len(there)} checkpoints of an earlier training, the newest {there[0].name}. This '
+                'training begins anew and replaces those of the same names. To go on with the earlier one: --resume.')
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to resume without the state of the optimizer; mmengine would begin with a fresh one."""
+        if runner._resume and 'optimizer' not in checkpoint and not hasattr(runner, 'strategy'):
+            raise ValueError(
+                'The checkpoint to resume from has no state of the optimizer: it was saved with save_optimizer=False, '
+                'or is a best_*.pth or a published one. Resume from epoch_*.pth or iter_*.pth, or train anew from its '
+                'weights: --cfg-options load_from=PATH, without --resume.')
+
+    def _choose(self, runner: Any) -> str | Exception | None:
+        try:
+            chosen, torn = find_whole_checkpoint(runner.work_dir)
+            for path, reason in torn.items():
+                runner.logger.warning(f'A checkpoint is passed over. {reason}\nIt is kept as {set_aside(path).name}.')
+        except (OSError, ValueError) as error:  # every process is to stop with it
+            return error
+        if chosen is None:
+            runner.logger.warning(f'There is no checkpoint in {runner.work_dir} to resume from: training begins.')
+            return None
+        return str(chosen)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        if not isinstance(self.file_backend, _RemovesLater):
+            super()._save_checkpoint_with_step(runner, step, meta)
+            return
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                oldest = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                self.file_backend.remove(self.file_backend.join_path(self.out_dir, oldest))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(self.out_dir, name, save_optimizer=self.save_optimizer,
+                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+                               backend_args=self.backend_args, **self.args)
+        if is_main_process():
+            write_durably(Path(runner.work_dir) / NOTE, self.last_ckpt.encode())
+            self._remove_outdated()
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        if isinstance(self.file_backend, _RemovesLater) and is_main_process():
+            self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        self.file_backend.catch_up(keep={self.last_ckpt, *best} - {None})

@@ -1,0 +1,140 @@
+"""Files that are whole or not there: written aside, flushed to the disk, renamed; with a digest beside them.
+
+::
+
+    epoch_3.pth          the file; whole from the moment that it has this name
+    epoch_3.pth.sha256   its SHA-256, as sha256sum writes it: `sha256sum -c epoch_3.pth.sha256` checks it
+    .epoch_4.pth.partial what a process that was killed while writing left; never read
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+PARTIAL, DIGEST = '.partial', '.sha256'
+
+
+class NotWrittenError(OSError):
+    """A file could not be written whole. What had its name before is still there."""
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hexadecimal digest of a file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_path(path: Path) -> Path:
+    """Where the digest of a file lies."""
+    return path.with_name(path.name + DIGEST)
+
+
+def write_durably(path: str | Path, content: bytes) -> None:
+    """Write a file so that a kill or a loss of power at any time leaves the old one or the new one, never a part.
+
+    Raises:
+        NotWrittenError: If the disk is full, or does not take it for another reason; nothing is left of the attempt.
+    """
+    _replace({Path(path): content})
+
+
+def write_with_digest(path: str | Path, content: bytes) -> None:
+    """As :func:`write_durably`, with the digest beside it.
+
+    The digest of an old file of this name goes first and that of the new one comes last, so a kill in between leaves
+    a whole file without a digest, never one beside the digest of another.
+
+    Raises:
+        NotWrittenError: As there.
+    """
+    path = Path(path)
+    line = f'{hashlib.sha256(content).hexdigest()}  {path.name}\n'
+    _replace({path: content, digest_path(path): line.encode()})
+
+
+def _replace(contents: dict[Path, bytes]) -> None:
+    """Write all aside, and when the disk has them, give them their names in this order."""
+    first = next(iter(contents))
+    asides = {path: path.with_name(f'.{path.name}{PARTIAL}') for path in contents}
+    try:
+        first.parent.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            with open(asides[path], 'wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            if path != first:
+                path.unlink(missing_ok=True)
+        for path, aside in asides.items():
+            os.replace(aside, path)
+        _flush_folder(first.parent)
+    except OSError as error:
+        needed = sum(map(len, contents.values()))
+        raise NotWrittenError(error.errno, _not_written(first, needed, error)) from error
+    finally:  # an error, or Ctrl-C
+        for aside in asides.values():
+            aside.unlink(missing_ok=True)
+
+
+def check_digest(path: str | Path) -> None:
+    """Compare a file with the digest beside it, if there is one.
+
+    Raises:
+        ValueError: If they differ, or the digest is none.
+    """
+    path = Path(path)
+    beside = digest_path(path)
+    if not beside.is_file():
+        return
+    words = beside.read_bytes()[:200].decode(errors='replace').split()
+    if not words or not re.fullmatch('[0-9a-f]{64}', words[0]):
+        raise ValueError(f'{beside} is damaged: expected a SHA-256 as sha256sum writes it, 64 hexadecimal digits and '
+                         f'the name of the file. If {path.name} is known to be whole, remove {beside.name}.')
+    found = file_sha256(path)
+    if found != words[0]:
+        raise ValueError(f'{path} is not the file that was written: its SHA-256 begins with {found[:12]}, that in '
+                         f'{beside.name} with {words[0][:12]}, and it has {path.stat().st_size} bytes. It is damaged, '
+                         'cut short, or was changed since: use an earlier one from the work directory, or copy it '
+                         f'again. If you changed it on purpose, remove {beside.name}.')
+
+
+def remove_with_digest(path: str | Path) -> None:
+    """Remove a file and the digest beside it, this one last: a lone digest harms nobody.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    Path(path).unlink()
+    digest_path(Path(path)).unlink(missing_ok=True)
+
+
+def _not_written(path: Path, needed: int, error: OSError) -> str:
+    try:
+        free = f'{shutil.disk_usage(path.parent).free:,} bytes are free there'
+    except OSError:
+        free = 'how much is free there cannot be told'
+    return (f'{path} could not be written ({error.strerror or error}): {needed:,} bytes are needed, {free}. Nothing of '
+            'it is left, and what was written before is intact. Make room (quotas count, too) or name another '
+            '--work-dir, keep fewer files (default_hooks.checkpoint.max_keep_ckpts), then go on with --resume.')
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename last: without this, a loss of power may undo it."""
+    if os.name == 'nt':  # folders cannot be opened there
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""A training that is killed at any moment and resumed does, bit by bit, what the uninterrupted one does."""
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from scene_qformer.engine import load_from_safe_file
+from tests.faults.killed_training import STEPS, Training, die_at, limit_file_size, write_config
+from tests.small_encoder import make_small_encoder
+
+pytestmark = pytest.mark.slow
+REMEDY = 'Start the same command again with --resume.'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('kills')
+
+
+@pytest.fixture(scope='module')
+def encoder(folder):
+    return make_small_encoder(folder)
+
+
+@pytest.fixture(scope='module')
+def config(encoder, folder):
+    return write_config(encoder, folder, 'training')
+
+
+@pytest.fixture(scope='module')
+def whole(config, folder):
+    """The training that is left alone, and how long one takes when all is imported."""
+    assert not Training(config, folder / 'first').run()
+    training, start = Training(config, folder / 'whole'), time.monotonic()
+    assert not training.run()
+    training.seconds = time.monotonic() - start
+    assert [step['step'] for step in training.steps] == list(range(1, STEPS + 1))
+    assert training.differences(Training(config, folder / 'first')) == []
+    return training
+
+
+def same(one, other):
+    """Whether two contents of checkpoints are equal bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def assert_as_if_left_alone(training, whole):
+    assert training.differences(whole) == []
+    last, expected = (load_from_safe_file(str(run.work_dir / f'iter_{STEPS}.pth')) for run in (training, whole))
+    for part in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
+        assert same(last[part], expected[part]), part
+    losses = last['message_hub']['log_scalars']['train/loss'].data[0]
+    np.testing.assert_array_equal(losses, expected['message_hub']['log_scalars']['train/loss'].data[0])
+    for name in ('iter_10.pth', 'iter_12.pth'):
+        check = subprocess.run(['sha256sum', '-c', f'{name}.sha256'], cwd=training.work_dir, capture_output=True)
+        assert check.returncode == 0
+    assert not list(training.work_dir.glob('.*.partial'))
+
+
+@pytest.mark.fault(area='Checkpoints', fault='a training is killed (SIGKILL) at random moments, three times',
+                   expected='resumed, it does the same steps, bit by bit', remedy=REMEDY)
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('seed', range(6))
+def test_killed_at_random_moments(seed, workers, encoder, whole, folder, count):
+    config = write_config(encoder, folder, f'random_{seed}_{workers}', workers)
+    training = Training(config, folder / f'random_{seed}_{workers}')
+    rng = np.random.default_rng([seed, workers])
+    kills = sum(training.run(seconds) for seconds in whole.seconds * rng.uniform(0.25, 1.1, size=3))
+    count(kills=kills)
+    assert not training.run()
+    assert kills and len(training.steps) >= STEPS
+    assert_as_if_left_alone(training, whole)
+
+
+@pytest.mark.fault(area='Checkpoints', fault='a training is killed while it writes a checkpoint',
+                   expected='resumed, it does the same steps, bit by bit', remedy=REMEDY)
+@pytest.mark.parametrize(('function', 'call'), [
+    ('open', 1), ('open', 4), ('write', 1), ('write', 2), ('write', 3), ('write', 7), ('fsync', 3), ('fsync', 9),
+    ('replace', 1), ('replace', 4), ('replace', 5), ('replace', 6), ('replaced', 4), ('replaced', 5), ('replaced', 6),
+])
+def test_killed_while_writing(function, call, config, whole, folder, count):
+    training = Training(config, folder / f'{function}_{call}')
+    assert training.run(None, die_at, function, call), 'it was to be killed'
+    count(kills=1)
+    assert not training.run()
+    assert_as_if_left_alone(training, whole)
+
+
+@pytest.mark.fault(area='Checkpoints', fault='the disk takes no more (the kernel refuses to write) during a training',
+                   expected='it stops, says so, and goes on from the last checkpoint',
+                   remedy='Make room, or keep fewer checkpoints (default_hooks.checkpoint.max_keep_ckpts); then '
+                   '--resume.')
+@pytest.mark.parametrize('size', [300_000, 900_000, 1_250_000])
+def test_full_disk(size, config, whole, folder, show):
+    training = Training(config, folder / f'full_{size}')
+    assert training.run(None, die_at, 'replaced', 6)  # two checkpoints are whole
+    with pytest.raises(RuntimeError) as stopped:
+        training.run(None, limit_file_size, size)
+    message = next(line for line in str(stopped.value).splitlines() if 'could not be written' in line)
+    show(message.split(', ')[0])
+    assert 'iter_6.pth could not be written (File too large)' in message and 'bytes are needed' in message
+    assert (training.work_dir / 'last_checkpoint').read_text().endswith('iter_4.pth')
+    assert {path.name for path in training.work_dir.iterdir() if 'iter_' in path.name} == {
+        'iter_2.pth', 'iter_2.pth.sha256', 'iter_4.pth', 'iter_4.pth.sha256'}
+    assert not training.run()
+    assert_as_if_left_alone(training, whole)
+
+
+@pytest.mark.fault(area='Checkpoints', fault='the newest checkpoint is damaged after a kill',
+                   expected='said; the one before is used, with the same steps',
+                   remedy='None is needed; the damaged file is kept as *.torn.')
+@pytest.mark.parametrize('damage', ['cut', 'flipped', 'empty'])
+def test_newest_is_torn(damage, config, whole, folder, show):
+    training = Training(config, folder / f'torn_{damage}')
+    assert training.run(None, die_at, 'replaced', 9)
+    newest = training.work_dir / 'iter_6.pth'
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 3] ^= 16
+    newest.write_bytes(dict(cut=content[:-1000], flipped=content, empty=b'')[damage])
+    assert not training.run()
+    line = next(line for line in training.output.splitlines() if 'passed over' in line)
+    show(line.split('WARNING - ')[1].split(': its SHA')[0])
+    assert (training.work_dir / 'iter_6.pth.torn').is_file() and 'resumed epoch: 1, iter: 4' in training.output
+    assert_as_if_left_alone(training, whole)
+
+
+@pytest.mark.parametrize('lacking', [
+    "default_hooks['exact_resume'] = dict(_delete_=True, type='KeepsPositionAlone')",
+    "default_hooks['exact_resume'] = dict(_delete_=True, type='SyncBuffersHook')\n"
+    "train_dataloader['sampler'] = dict(type='DefaultSampler', shuffle=True)",
+], ids=['seeds of steps', 'all'])
+def test_the_proof_can_fail(lacking, encoder, folder, request):
+    """Without its parts, a kill changes what follows."""
+    name = request.node.callspec.id.replace(' ', '_')
+    config = write_config(encoder, folder, f'without_{name}', more=lacking)
+    alone, training = Training(config, folder / f'{name}_alone'), Training(config, folder / f'{name}_killed')
+    assert not alone.run()
+    assert training.run(None, die_at, 'replaced', 9)
+    assert not training.run()
+    assert training.differences(alone)
