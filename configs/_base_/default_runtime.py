@@ -11,6 +11,7 @@ default_hooks = dict(
     # on_bad_step='skip' leaves steps out whose losses or gradients are not finite. See docs/numbers.md.
     finite_steps=dict(type='FiniteStepHook'),
     loss_spikes=dict(type='LossSpikeHook'),
+    loading_faults=dict(type='LoadingFaultsHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 # Detection alone does not reach the projector, and a training without a language model is to run on several GPUs.
