@@ -1,6 +1,7 @@
 """Scene tokens of any frame: images in memory or on disk, calibration from wherever it comes."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from .dataset_config import is_transform
 from .datasets import NUSCENES_CAMERAS
+from .datasets.camera_faults import check_policy
 from .datasets.single_frame import frame_results
 from .optimization import InferenceOptions, calibration_images, optimize_model
 from .token_cache import plain_test_dataset
@@ -40,6 +42,9 @@ class SceneTokenizer:
         optimize: Make the model fast: True, or some of the switches of :class:`InferenceOptions` as a dict. None for
             what the config says under ``optimize``; nothing, if it says nothing. Tokens then differ within the bounds
             of ``docs/fast_inference.md``.
+        on_fault: What happens where an image or the calibration of a camera is missing or broken: ``stop``, or
+            ``mask``, which makes the tokens from the other cameras and warns, naming camera and reason. An image that
+            is None is missing. Not with ``optimize``.
         calibration: For ``optimize=dict(precision='int8')``: frames such as will come, each a pair of what
             :meth:`__call__` takes. None for some of the config's training frames.
 
@@ -50,7 +55,9 @@ class SceneTokenizer:
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, device: str = 'cpu',
                  channel_order: str = 'rgb', optimize: bool | Mapping[str, Any] | None = None,
-                 calibration: Sequence[tuple] | None = None) -> None:
+                 calibration: Sequence[tuple] | None = None, on_fault: str = 'stop') -> None:
+        check_policy(on_fault, test_mode=True)
+        self.on_fault = on_fault
         # mmdet3d.apis, which loads half of mmdet3d, is needed here alone
         from .token_extraction import calibration_frames, load_encoder
         cfg = config if isinstance(config, Config) else Config.fromfile(str(config))
@@ -99,12 +106,15 @@ class SceneTokenizer:
         return compute_tokens(self.model, pseudo_collate([self._prepare(images, cameras)]))[0]
 
     def _prepare(self, images: Any, cameras: Any) -> dict:
-        results = frame_results(images, cameras, self.cam_names, self.channel_order)
-        if not self._takes_arrays and not all(isinstance(camera['img_path'], str)
+        results = frame_results(images, cameras, self.cam_names, self.channel_order, self.on_fault)
+        if not self._takes_arrays and not all(isinstance(camera.get('img_path'), str)
                                               for camera in results['images'].values()):
             raise ValueError("This config's test pipeline begins with another loader than LoadSurroundImages, which "
                              'reads files alone: give paths, or begin it with LoadSurroundImages.')
-        return self._pipeline(results)
+        packed = self._pipeline(results)
+        for name, fault in packed['data_samples'].metainfo.get('camera_faults', {}).items():
+            warnings.warn(f'{name} is masked: {fault}', stacklevel=3)
+        return packed
 
     @staticmethod
     def _pair(images: Any, cameras: Sequence) -> list[tuple]:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from scene_qformer.geometry import linear_increasing_depths, project
 from scene_qformer.models import DepthBinEncoding, RayEncoding
-from scene_qformer.models.scene_qformer import stack_cameras
+from scene_qformer.models.surround_memory import stack_cameras
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/nus-3d-scene_336.py'
 ONE_CELL = [torch.zeros(1, 1, 4, 1, 1)]

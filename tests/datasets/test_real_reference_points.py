@@ -15,7 +15,7 @@ from nuscenes.utils.geometry_utils import BoxVisibility, view_points
 from scipy.spatial import ConvexHull
 
 from scene_qformer.models import SurroundDeformableAttention
-from scene_qformer.models.scene_qformer import stack_cameras
+from scene_qformer.models.surround_memory import stack_cameras
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/nus-3d-scene_336.py'
 RANGE = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)

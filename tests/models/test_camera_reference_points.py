@@ -6,7 +6,7 @@ from mmcv.ops import MultiScaleDeformableAttention
 
 from scene_qformer.models import GlobalAttention, SceneQueryDecoder, SurroundDeformableAttention
 from scene_qformer.models.camera_reference_points import CameraReferencePoints, wants_camera_points
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 NUM_CAMERAS, LEVELS = 3, [(5, 7), (3, 4)]
 

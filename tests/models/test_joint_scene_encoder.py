@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scene_qformer.models import JointSceneEncoder
 from scene_qformer.models.joint_scene_encoder import JointMasks
 from scene_qformer.models.query_denoising import DenoisingQueries
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 NUM_QUERIES, NUM_KEYS = 7, 30
 

@@ -1,7 +1,7 @@
 import torch
 
 from scene_qformer.models import NoDecoder
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 
 def test_no_decoder_gives_the_queries_back_as_its_only_layer():

@@ -4,7 +4,7 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention
 
 from scene_qformer.models import SceneQueryDecoder
 from scene_qformer.models.positional_encoding import sine_embedding
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 
 def build(attention='GlobalAttention', num_layers=3, **kwargs):

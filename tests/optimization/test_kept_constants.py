@@ -1,7 +1,7 @@
 import torch
 from small_models import KINDS, build, images
 
-from scene_qformer.models.scene_qformer import flatten_memory, stack_cameras
+from scene_qformer.models.surround_memory import flatten_memory, stack_cameras
 from scene_qformer.optimization.kept_constants import Kept, KeptEncoding
 from scene_qformer.optimization.memory_layout import StaticShapes, lay_out_memory
 from scene_qformer.random_batch import camera_ring

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..geometry import invert, to_homogeneous
+from .camera_faults import absent_camera
 
 _SHAPES = {'cam2img': ((3, 3), (3, 4), (4, 4)), 'lidar2cam': ((3, 4), (4, 4))}
 
 
-def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str, dict]]:
+def read_cameras(cameras: Any, cam_names: Sequence[str], on_fault: str = 'stop') -> tuple[str, dict[str, dict]]:
     """Calibration, from wherever it comes.
 
     Args:
@@ -24,10 +25,11 @@ def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str,
             - arrays in the order of ``cam_names``: a dict with ``cam2img`` (N, 3, 3) or (N, 4, 4), ``lidar2cam``
               (N, 4, 4) and, if known, ``image_size``: the (width, height) of the images that ``cam2img`` is for.
         cam_names: The N cameras of the model.
+        on_fault: ``stop``, or ``mask``: see ``camera_faults.py``.
 
     Returns:
         The sample token and, by camera name, ``cam2img`` and ``lidar2cam`` (4, 4) float64, and maybe ``img_path`` and
-        ``size`` (width, height).
+        ``size`` (width, height). With ``on_fault='mask'``, ``fault``, the reason, of a camera that cannot be used.
 
     Raises:
         ValueError: If a camera or a matrix is missing, or a matrix has another shape or is singular.
@@ -49,10 +51,10 @@ def read_cameras(cameras: Any, cam_names: Sequence[str]) -> tuple[str, dict[str,
                         f'dict(cam2img=(N, 3, 3), lidar2cam=(N, 4, 4)); got {_kind(cameras)}. A batch is a list of '
                         'them, not a tuple.')
     missing = [name for name in cam_names if name not in by_name]
-    if missing:
+    if missing and (on_fault == 'stop' or len(missing) == len(cam_names)):
         raise ValueError(f'The calibration lacks {", ".join(missing)}: the model reads {", ".join(cam_names)}, and it '
                          f'has {", ".join(map(str, by_name)) or "no camera"}.')
-    return str(token), {name: _check_camera(name, by_name[name]) for name in cam_names}
+    return str(token), {name: _use_camera(name, by_name, on_fault) for name in cam_names}
 
 
 def is_calibrated(matrices: Mapping[str, Mapping], token: str | None) -> bool:
@@ -111,16 +113,51 @@ def _from_arrays(cameras: Mapping, cam_names: Sequence[str]) -> dict[str, dict]:
     return by_name
 
 
-def _check_camera(name: str, camera: Mapping) -> dict:
-    checked: dict[str, Any] = {}
+def check_matrices(camera: Mapping, name: str) -> dict[str, np.ndarray]:
+    """The matrices of one camera.
+
+    Args:
+        camera: With ``cam2img`` 3x3, 3x4 or 4x4 and ``lidar2cam`` 3x4 or 4x4, arrays or nested lists.
+        name: Of the camera, for the error.
+
+    Returns:
+        ``cam2img`` and ``lidar2cam``, (4, 4) float64.
+
+    Raises:
+        ValueError: If one is missing, of another shape, not of numbers, not finite or singular.
+    """
+    checked = {}
     for key, shapes in _SHAPES.items():
         if camera.get(key) is None:
-            raise ValueError(f'The calibration of {name} lacks {key}; it has {", ".join(camera) or "nothing"}.')
-        matrix = np.asarray(camera[key], dtype=np.float64)
+            found = ', '.join(map(str, camera)) or 'nothing'
+            raise ValueError(f'The calibration of {name} lacks {key}; it has {found}.')
+        try:
+            matrix = np.asarray(camera[key], dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'Expected {key} of {name} as a matrix of numbers, got a {type(camera[key]).__name__} '
+                             f'that is none ({error}).') from error
         if matrix.shape not in shapes:
             raise ValueError(f'Expected {key} of {name} as one of {", ".join(map(str, shapes))}, got {matrix.shape}.')
         checked[key] = to_homogeneous(matrix)
         invert(checked[key], f'{key} of {name}')
+    return checked
+
+
+def _use_camera(name: str, by_name: Mapping, on_fault: str) -> dict:
+    try:
+        if name not in by_name:
+            raise ValueError(f'The calibration lacks {name}; it has {", ".join(map(str, by_name))}.')
+        if not isinstance(by_name[name], Mapping):
+            raise ValueError(f'Expected the calibration of {name} as a dict, got a {type(by_name[name]).__name__}.')
+        return _check_camera(name, by_name[name])
+    except ValueError as error:
+        if on_fault == 'stop':
+            raise
+        return absent_camera(str(error))
+
+
+def _check_camera(name: str, camera: Mapping) -> dict:
+    checked: dict[str, Any] = dict(check_matrices(camera, name))
     if 'img_path' in camera:
         checked['img_path'] = camera['img_path']
     if camera.get('width') and camera.get('height'):

@@ -10,6 +10,7 @@ from mmdet3d.structures import get_box_type
 from mmengine.dataset import BaseDataset
 
 from ..inside_folder import check_inside
+from .camera_faults import TolerantFrames, absent_camera, check_some_frame_has
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 from .questions import DrivingQuestion
 from .questions.by_frame import load_by_sample, name_of
@@ -17,7 +18,7 @@ from .seeded_samples import SeededSamples
 
 
 @DATASETS.register_module()
-class DrivingImagesDataset(SeededSamples, BaseDataset):
+class DrivingImagesDataset(SeededSamples, TolerantFrames, BaseDataset):
     """Frames as a question file lists them, for who has its images but no info file: DriveLM-nuScenes' own download.
 
     There is no calibration and there are no boxes: image transforms work, the data samples have no matrices, and parts
@@ -37,6 +38,8 @@ class DrivingImagesDataset(SeededSamples, BaseDataset):
             with cached tokens, they need not be there.
         box_type_3d: Of the boxes that a detection head may predict.
         backend_args: For mmengine's file backend.
+        on_fault: What happens where an image is missing or broken: ``stop``, in training ``skip``, or ``mask``; see
+            ``camera_faults.py``. But for ``stop``, images are looked for when they are loaded.
         **kwargs: As in :class:`mmengine.dataset.BaseDataset`.
 
     Raises:
@@ -53,7 +56,9 @@ class DrivingImagesDataset(SeededSamples, BaseDataset):
                  check_images: bool = True,
                  box_type_3d: str = 'LiDAR',
                  backend_args: dict | None = None,
+                 on_fault: str = 'stop',
                  **kwargs) -> None:
+        self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.questions = questions
         self.cam_names = tuple(cam_names)
         self.check_images = check_images
@@ -69,8 +74,9 @@ class DrivingImagesDataset(SeededSamples, BaseDataset):
                 dict(sample_idx=len(frames), token=token, images=self._images(questions[0]),
                      gt_text=[question.as_text() for question in questions],
                      box_type_3d=self.box_type_3d, box_mode_3d=self.box_mode_3d))
-        if self.check_images:
+        if self.check_images and self.on_fault == 'stop':
             self._check_files(frames)
+        check_some_frame_has(frames, self.cam_names, name_of(self.questions))
         return frames
 
     def _images(self, question: DrivingQuestion) -> dict[str, dict]:
@@ -81,13 +87,15 @@ class DrivingImagesDataset(SeededSamples, BaseDataset):
             raise ValueError(f'{where} has no image paths, and images are all that {type(self).__name__} knows. Use '
                              'DrivingQuestionsDataset with an info file.')
         missing = [name for name in self.cam_names if name not in paths]
-        if missing:
-            raise ValueError(f'{where} has no image of {", ".join(missing)}; it has {", ".join(paths)}.\nCorrect '
-                             'cam_names in the config.')
+        fault = (f'{where} has no image of {", ".join(missing)}; it has {", ".join(paths)}.\nCorrect cam_names in the '
+                 'config.')
+        if missing and self.on_fault == 'stop':
+            raise ValueError(fault)
         below = {name: check_inside(_below_root(paths[name]), self.data_root, f'{where}, image of {name}')
-                 for name in self.cam_names}
-        return {name: dict(img_path=fileio.join_path(self.data_root, path, backend_args=self.backend_args))
-                for name, path in below.items()}
+                 for name in self.cam_names if name in paths}
+        there = {name: dict(img_path=fileio.join_path(self.data_root, path, backend_args=self.backend_args))
+                 for name, path in below.items()}
+        return {name: there.get(name) or absent_camera(fault) for name in self.cam_names}
 
     def _check_files(self, frames: list[dict]) -> None:
         wanted = [(name, image['img_path'], frame['token']) for frame in frames

@@ -9,6 +9,7 @@ import mmengine.fileio as fileio
 from ..engine.data_only_pickle import loads_data
 from ..inside_folder import check_inside
 from ..strict_json import parse_json
+from .camera_faults import absent_camera
 
 HOW_TO_CREATE = ('  python tools/create_data.py --root {root} --version v1.0-trainval   # or v1.0-mini, v1.0-test\n'
                  'For a synthetic set, write that first:\n'
@@ -72,17 +73,35 @@ def check_cameras(info: dict, cam_names: Sequence[str], path: str | Path) -> Non
         raise ValueError(f"Sample {info.get('token')} of {path}: expected 'images' to be a dict by camera name, found "
                          f'a {type(images).__name__}.\nCreate the info file anew with tools/create_data.py.')
     for name in cam_names:
-        if name not in images:
-            raise ValueError(f'Sample {info.get("token")} of {path} has no camera {name}; it has '
-                             f'{", ".join(images) or "none"}.\nCorrect cam_names in the config, or, if the camera '
-                             'should be there, create the info file anew with tools/create_data.py.')
-        if not isinstance(images[name], dict):
-            raise ValueError(f'Sample {info.get("token")} of {path}: expected camera {name} to be a dict, found a '
-                             f'{type(images[name]).__name__}.\nCreate the info file anew with tools/create_data.py.')
-        missing = [key for key in ('img_path', 'cam2img', 'lidar2cam') if key not in images[name]]
-        if missing:
-            raise ValueError(f'Sample {info.get("token")} of {path}: camera {name} lacks {", ".join(missing)}.\n'
-                             'Create the info file anew with tools/create_data.py.')
+        if (fault := camera_fault(images, name, f'Sample {info.get("token")} of {path}')) is not None:
+            raise ValueError(fault)
+
+
+def keep_usable_cameras(info: dict, cam_names: Sequence[str], path: str | Path) -> None:
+    """In the place of :func:`check_cameras` where broken cameras are tolerated: put the reason in their place.
+
+    Raises:
+        ValueError: If there is no dict of cameras at all.
+    """
+    check_cameras(info, (), path)
+    images = info.get('images') or {}
+    faults = {name: camera_fault(images, name, f'Sample {info.get("token")} of {path}') for name in cam_names}
+    info['images'] = {name: images[name] if fault is None else absent_camera(fault) for name, fault in faults.items()}
+
+
+def camera_fault(images: dict, name: str, where: str) -> str | None:
+    """What is wrong with the entry of a camera; None if nothing is."""
+    if name not in images:
+        return (f'{where} has no camera {name}; it has {", ".join(map(str, images)) or "none"}.\nCorrect cam_names in '
+                'the config, or, if the camera should be there, create the info file anew with tools/create_data.py.')
+    if not isinstance(images[name], dict):
+        return (f'{where}: expected camera {name} to be a dict, found a {type(images[name]).__name__}.\nCreate the '
+                'info file anew with tools/create_data.py.')
+    missing = [key for key in ('img_path', 'cam2img', 'lidar2cam') if key not in images[name]]
+    if missing:
+        return (f'{where}: camera {name} lacks {", ".join(missing)}.\nCreate the info file anew with '
+                'tools/create_data.py.')
+    return None
 
 
 def check_paths(info: dict, data_root: str, path: str | Path) -> None:

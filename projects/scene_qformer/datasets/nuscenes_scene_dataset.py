@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.registry import DATASETS
 
-from .info_file import check_cameras, check_paths, check_version, load_info_file
+from .camera_faults import TolerantFrames, check_some_frame_has
+from .info_file import check_cameras, check_paths, check_version, keep_usable_cameras, load_info_file
 from .seeded_samples import SeededSamples
 from .transforms.cached_tokens import LoadSceneTokens
 
@@ -15,7 +16,7 @@ NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK'
 
 
 @DATASETS.register_module()
-class NuScenesSceneDataset(SeededSamples, NuScenesDataset):
+class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
     """Frames of nuScenes (or of a synthetic set in its format) with all their cameras.
 
     It reads the info files that mmdet3d 1.x and ``tools/create_data.py`` write, from any ``data_root``. Boxes are
@@ -35,12 +36,14 @@ class NuScenesSceneDataset(SeededSamples, NuScenesDataset):
             road is something to learn.
         paths_outside_root: Allow the info file to name files outside of the data root. Off: a file from elsewhere must
             not choose what is read. Links in the data root are always followed.
+        on_fault: What happens where a camera's file, entry or calibration is broken: ``stop``, in training ``skip``, or
+            ``mask``; see ``camera_faults.py``.
         **kwargs: As in :class:`mmdet3d.datasets.NuScenesDataset`.
 
     Raises:
         FileNotFoundError: If there is no data root or no info file.
         ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or
-            lacks a camera; or if the pipeline reads cached tokens of other frames.
+            lacks a camera; if the pipeline reads cached tokens of other frames; or samples of a test are to be skipped.
     """
 
     METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
@@ -55,8 +58,10 @@ class NuScenesSceneDataset(SeededSamples, NuScenesDataset):
                  use_valid_flag: bool = True,
                  filter_empty_gt: bool = False,
                  paths_outside_root: bool = False,
+                 on_fault: str = 'stop',
                  **kwargs) -> None:
         self.cam_names = tuple(cam_names)
+        self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.paths_outside_root = paths_outside_root
         if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
             raise ValueError(f'Expected cam_names to be one or more different names, got {self.cam_names}.')
@@ -86,12 +91,17 @@ class NuScenesSceneDataset(SeededSamples, NuScenesDataset):
                              'of this split. Use another ann_file or a root with such scenes.')
         for key, value in content['metainfo'].items():
             self._metainfo.setdefault(key, value)
-        return [self.parse_data_info(info) for info in content['data_list']]
+        frames = [self.parse_data_info(info) for info in content['data_list']]
+        check_some_frame_has(frames, self.cam_names, self.ann_file)
+        return frames
 
     def parse_data_info(self, info: dict) -> dict:
         """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""
-        check_cameras(info, self.cam_names, self.ann_file)
-        info['images'] = {name: info['images'][name] for name in self.cam_names}
+        if self.on_fault == 'stop':
+            check_cameras(info, self.cam_names, self.ann_file)
+            info['images'] = {name: info['images'][name] for name in self.cam_names}
+        else:
+            keep_usable_cameras(info, self.cam_names, self.ann_file)
         if not self.paths_outside_root:
             check_paths(info, self.data_root, self.ann_file)
         # The larger half of an info, used by monocular detectors only: left out of memory and of each frame's copy.

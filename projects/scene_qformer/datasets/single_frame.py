@@ -11,13 +11,15 @@ from mmdet3d.structures import get_box_type
 from PIL import Image
 
 from .calibration import read_cameras
+from .camera_faults import absent_camera, check_policy, fault_of
 
 # How far a principal point may lie from the middle of its image, as a share of the side, if nothing tells the size of
 # the image that it is for: nuScenes' lie within 0.05, those of an image of half or twice the size do not.
 _OFF_CENTRE = 0.2
 
 
-def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_order: str = 'rgb') -> dict:
+def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_order: str = 'rgb',
+                  on_fault: str = 'stop') -> dict:
     """The ``results`` with which a pipeline starts.
 
     Args:
@@ -26,6 +28,8 @@ def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_o
         cameras: The calibration; see :func:`read_cameras`.
         cam_names: The cameras of the model, in its order.
         channel_order: Of arrays: ``rgb``, or ``bgr`` as OpenCV reads them.
+        on_fault: ``stop``, or ``mask``: cameras whose image or calibration is missing or broken are left to
+            :class:`LoadSurroundImages` to mask. An image that is None is missing. See ``camera_faults.py``.
 
     Returns:
         ``images`` (camera name to ``img_path``, ``cam2img``, ``lidar2cam``), ``token``, ``sample_idx``,
@@ -39,28 +43,39 @@ def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_o
     """
     if channel_order not in ('rgb', 'bgr'):
         raise ValueError(f"Expected channel_order 'rgb' or 'bgr', got {channel_order!r}.")
-    token, calibration = read_cameras(cameras, cam_names)
-    given = _by_name(images, cam_names) if images is not None else _files(calibration)
+    check_policy(on_fault, test_mode=True)
+    token, calibration = read_cameras(cameras, cam_names, on_fault)
+    given = _by_name(images, cam_names, on_fault) if images is not None else _files(calibration, on_fault)
     entries = {}
     for name in cam_names:
-        image, camera = given[name], calibration[name]
+        image, camera = given.get(name), calibration[name]
+        if on_fault == 'mask' and (fault := _fault(name, image, camera)) is not None:
+            entries[name] = absent_camera(fault)
+            continue
         if isinstance(image, (str, Path)):
             source: Any = str(image)
         elif isinstance(image, bytes):
             source = image
         else:
             _check_pixels(name, image)
+            assert image is not None  # checked, with all the rest
             source = np.ascontiguousarray(image[..., ::-1]) if channel_order == 'rgb' else image
         _check_size(name, _size(source), camera)
         entries[name] = dict(img_path=source, cam2img=camera['cam2img'], lidar2cam=camera['lidar2cam'])
     box_type_3d, box_mode_3d = get_box_type('LiDAR')
-    return dict(images=entries, token=token, sample_idx=0, box_type_3d=box_type_3d, box_mode_3d=box_mode_3d)
+    return dict(images=entries, token=token, sample_idx=0, box_type_3d=box_type_3d, box_mode_3d=box_mode_3d,
+                on_fault=on_fault)
 
 
-def _by_name(images: Any, cam_names: Sequence[str]) -> Mapping:
+def _fault(name: str, image: Any, camera: dict) -> str | None:
+    """Why a camera cannot be used, as far as one sees without opening its image."""
+    return fault_of(camera) or (f'There is no image of {name}.' if image is None else None)
+
+
+def _by_name(images: Any, cam_names: Sequence[str], on_fault: str) -> Mapping:
     if isinstance(images, Mapping):
         missing = [name for name in cam_names if name not in images]
-        if missing:
+        if missing and on_fault == 'stop':
             raise ValueError(f'There is no image of {", ".join(missing)}: the model reads {", ".join(cam_names)}, and '
                              f'there are {", ".join(map(str, images)) or "none"}.')
         return images
@@ -72,11 +87,11 @@ def _by_name(images: Any, cam_names: Sequence[str]) -> Mapping:
     return dict(zip(cam_names, images))
 
 
-def _files(calibration: dict[str, dict]) -> dict[str, str]:
+def _files(calibration: dict[str, dict], on_fault: str) -> dict[str, str]:
     missing = [name for name, camera in calibration.items() if not camera.get('img_path')]
-    if missing:
+    if missing and on_fault == 'stop':
         raise ValueError(f'There are no images: none were given, and the cameras name no file of {", ".join(missing)}.')
-    return {name: camera['img_path'] for name, camera in calibration.items()}
+    return {name: camera['img_path'] for name, camera in calibration.items() if camera.get('img_path')}
 
 
 def _check_pixels(name: str, image: Any) -> None:
@@ -95,7 +110,7 @@ def _size(source: str | bytes | np.ndarray) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:  # reads the header alone
             return file.size
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

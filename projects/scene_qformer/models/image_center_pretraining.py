@@ -5,8 +5,9 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
-from .finite_losses import check_finite_losses
-from .scene_qformer import extract_surround_feats, stack_cameras
+from ..finite_losses import check_finite_losses
+from .camera_mask import read_camera_mask
+from .surround_memory import extract_surround_feats, stack_cameras
 
 
 @MODELS.register_module()
@@ -36,9 +37,9 @@ class ImageCenterPretraining(Base3DDetector):
         self.neck = MODELS.build(neck) if neck else None
         self.center_head = MODELS.build({'type': 'ImageCenterHead', **center_head})
 
-    def extract_feat(self, imgs: Tensor) -> list[Tensor]:
-        """Image features ``(B, N, C, Hl, Wl)``, finest level first, of ``imgs (B, N, 3, H, W)``."""
-        return extract_surround_feats(self.backbone, self.neck, imgs)
+    def extract_feat(self, imgs: Tensor, camera_mask: Tensor | None = None) -> list[Tensor]:
+        """Image features ``(B, N, C, Hl, Wl)``, finest level first, of ``imgs (B, N, 3, H, W)``; 0 where masked."""
+        return extract_surround_feats(self.backbone, self.neck, imgs, camera_mask)
 
     def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs) -> list[Tensor]:
         """Mode ``tensor``: the image features."""
@@ -50,8 +51,10 @@ class ImageCenterPretraining(Base3DDetector):
         Raises:
             NonFiniteLossError: If one is not.
         """
-        cameras = stack_cameras([sample.metainfo for sample in data_samples], inputs['imgs'])
-        centers = self.center_head(self.extract_feat(inputs['imgs'])[0], cameras)
+        metas = [sample.metainfo for sample in data_samples]
+        camera_mask = read_camera_mask(metas, inputs['imgs'].shape[1])
+        cameras = stack_cameras(metas, inputs['imgs'], camera_mask)
+        centers = self.center_head(self.extract_feat(inputs['imgs'], camera_mask)[0], cameras)
         losses = self.center_head.loss(centers, cameras, data_samples)
         check_finite_losses(losses, data_samples)
         return losses

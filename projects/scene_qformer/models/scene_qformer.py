@@ -4,22 +4,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from ..finite_losses import check_finite_losses
+from .camera_mask import read_camera_mask
 from .checkpoint_shapes import refuse_other_shapes
-from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
+from .part_agreement import check_one_space, check_projector_width
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
 from .scene_queries.query_set import check_query_group
-from .token_projector import build_projector, input_width
-
-CAMERA_MATRICES = ('lidar2img', 'lidar2cam', 'cam2img')
+from .stated_sizes import check_stated_sizes
+from .surround_memory import extract_surround_feats, flatten_memory, stack_cameras
+from .token_projector import build_projector
 
 
 class DecodedQueries(NamedTuple):
@@ -66,6 +68,9 @@ class SceneQFormer(Base3DDetector):
     loss is added to the heads'. Without ``bbox_head`` it is the only loss: nothing then reads the boxes, those of the
     scene queries' own supervision included.
 
+    Cameras may be missing, sample by sample: where the metas say so by ``camera_mask``, they contribute nothing; see
+    ``camera_mask.py``.
+
     Args:
         backbone: Image backbone, e.g. ``mmdet.ResNet``.
         neck: From the backbone's levels to levels of C channels; None if the backbone gives them.
@@ -110,6 +115,9 @@ class SceneQFormer(Base3DDetector):
                  test_cfg: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        check_stated_sizes(neck=neck, positional_encoding=positional_encoding, scene_queries=scene_queries,
+                           decoder=decoder, token_position=token_position, projector=projector, bbox_head=bbox_head,
+                           aux_heads=aux_heads, denoising=denoising)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
         self.positional_encoding = MODELS.build(positional_encoding)
@@ -144,11 +152,13 @@ class SceneQFormer(Base3DDetector):
             getattr(self, name).eval()
         return self
 
-    def extract_feat(self, imgs: Tensor) -> list[Tensor]:
+    def extract_feat(self, imgs: Tensor, camera_mask: Tensor | None = None) -> list[Tensor]:
         """Image features.
 
         Args:
             imgs: ``(B, N, 3, H, W)``, normalised.
+            camera_mask: ``(B, N)`` bool on the CPU, False at missing cameras, whose features are zero; None if all are
+                there.
 
         Returns:
             One ``(B, N, C, Hl, Wl)`` per level, finest first.
@@ -156,7 +166,7 @@ class SceneQFormer(Base3DDetector):
         Raises:
             ValueError: If ``imgs`` has another number of dimensions.
         """
-        return extract_surround_feats(self.backbone, self.neck, imgs)
+        return extract_surround_feats(self.backbone, self.neck, imgs, camera_mask)
 
     def decode_queries(self,
                        imgs: Tensor,
@@ -166,16 +176,20 @@ class SceneQFormer(Base3DDetector):
 
         Args:
             imgs: ``(B, N, 3, H, W)``, normalised.
-            batch_input_metas: B dicts with the camera matrices, or None where there are none.
+            batch_input_metas: B dicts with the camera matrices, and ``camera_mask`` where cameras are missing; or None
+                where there are none.
             denoising: D queries to put before the others, for ``bbox_head``; the results then hold D + Q.
         """
-        img_feats = self.extract_feat(imgs)
-        cameras = stack_cameras(batch_input_metas, imgs)
+        camera_mask = read_camera_mask(batch_input_metas, imgs.shape[1]) if imgs.dim() == 5 else None
+        img_feats = self.extract_feat(imgs, camera_mask)
+        cameras = stack_cameras(batch_input_metas, imgs, camera_mask)
         query_set = self.scene_queries(img_feats, cameras)
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
-        masks = {}
+        padding_mask = query_set.padding_mask
         if denoising is not None:
-            masks['query_padding_mask'] = denoising.padding_mask(query.shape[1])
+            without_object = denoising.padding_mask(query.shape[1])
+            padding_mask = without_object if padding_mask is None else without_object | F.pad(
+                padding_mask, (denoising.query.shape[1], 0))
             detecting = query_set.group(_query_group(self.bbox_head))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
@@ -184,9 +198,9 @@ class SceneQFormer(Base3DDetector):
             query=query,
             reference_points=reference_points,
             attn_mask=attn_mask,
-            **masks,
+            **({} if padding_mask is None else dict(query_padding_mask=padding_mask)),
             cameras=cameras,
-            **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras)))
+            **flatten_memory(img_feats, self.positional_encoding(img_feats, cameras), cameras))
         return DecodedQueries(queries, reference_points, query_set, cameras)
 
     def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs) -> Tensor:
@@ -297,66 +311,6 @@ def _metas(data_samples: list | None) -> list[dict] | None:
     return None if data_samples is None else [sample.metainfo for sample in data_samples]
 
 
-def extract_surround_feats(backbone: nn.Module, neck: nn.Module | None, imgs: Tensor) -> list[Tensor]:
-    """Features of all cameras in one batch; as :meth:`SceneQFormer.extract_feat`."""
-    if imgs.dim() != 5:
-        raise ValueError('Expected imgs (B, N, 3, H, W): batch, cameras, channels, height, width; '
-                         f'got {tuple(imgs.shape)}. Add the batch or camera dimension with imgs[None].')
-    feats = backbone(imgs.flatten(0, 1))
-    if neck is not None:
-        feats = neck(feats)
-    return [feat.unflatten(0, imgs.shape[:2]) for feat in feats]
-
-
-def stack_cameras(batch_input_metas: list[dict] | None, imgs: Tensor) -> dict[str, Tensor]:
-    """Stack the metas' camera matrices once, for all parts.
-
-    Args:
-        batch_input_metas: B dicts with ``(N, 4, 4)`` arrays under some of ``lidar2img``, ``lidar2cam``, ``cam2img``.
-        imgs: ``(B, N, 3, H, W)``.
-
-    Returns:
-        ``(B, N, 4, 4)`` float32 by name, of those that every meta has, and ``image_size`` ``(2,)``: width and height of
-        the padded image in pixels.
-    """
-    cameras = {'image_size': torch.tensor(imgs.shape[:-3:-1], dtype=torch.float32, device=imgs.device)}
-    for name in CAMERA_MATRICES:
-        if batch_input_metas and all(name in meta for meta in batch_input_metas):
-            matrices = np.stack([np.asarray(meta[name], dtype=np.float32) for meta in batch_input_metas])
-            cameras[name] = torch.from_numpy(matrices).to(imgs.device, non_blocking=True)
-    return cameras
-
-
-def flatten_memory(img_feats: list[Tensor], encodings: list[Tensor]) -> dict[str, Tensor]:
-    """Lay all cameras and levels out as one sequence, camera by camera, level by level, row by row.
-
-    Args:
-        img_feats: One ``(B, N, C, Hl, Wl)`` per level.
-        encodings: Broadcastable to them.
-
-    Returns:
-        The decoder's ``key`` (features), ``key_pos`` (encodings), ``value`` (their sum: the memory), each
-        ``(B, K, C)``, ``spatial_shapes`` ``(N*L, 2)``, ``level_start_index`` ``(N*L,)``, and ``level_shapes``: the L
-        pairs (Hl, Wl) of each camera as Python integers, for those who must not wait for a device.
-    """
-    def flatten(levels: list[Tensor]) -> Tensor:
-        # per level (B, N, C, Hl, Wl) -> (B, N, Hl*Wl, C); joined to (B, N * sum(Hl*Wl), C)
-        return torch.cat([level.flatten(3).transpose(2, 3) for level in levels], dim=2).flatten(1, 2)
-
-    key = flatten(img_feats)
-    key_pos = flatten([encoding.expand_as(feat) for encoding, feat in zip(encodings, img_feats)])
-    level_shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in img_feats)
-    shapes = torch.tensor(level_shapes * img_feats[0].shape[1], device=key.device)
-    sizes = shapes.prod(-1)
-    return dict(
-        key=key,
-        key_pos=key_pos,
-        value=key + key_pos,
-        spatial_shapes=shapes,
-        level_start_index=sizes.cumsum(0) - sizes,
-        level_shapes=level_shapes)
-
-
 def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
     """Take the gradients of parts away.
 
@@ -369,34 +323,3 @@ def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
             raise ValueError(f'frozen_parts names {name!r}, but this {type(model).__name__} has no such part. Its '
                              f'parts are {parts}.')
         getattr(model, name).requires_grad_(False)
-
-
-def check_projector_width(model: nn.Module) -> None:
-    """With ``token_position`` the projector reads more than the decoder's channels.
-
-    Detection never calls the projector, so that another width would show after the training only.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    width = getattr(model.decoder, 'embed_dims', None)
-    if model.token_position is None or model.projector is None or width is None:
-        return
-    expected, given = width + model.token_position.channels, input_width(model.projector)
-    if given not in (None, expected):
-        raise ValueError(f'With token_position, the projector reads {width} channels of the decoder and '
-                         f'{model.token_position.channels} of the position: set projector.in_channels={expected}, not '
-                         f'{given}, or token_position=None.')
-
-
-def check_one_space(model: nn.Module) -> None:
-    """Parts with a ``point_cloud_range`` read the same reference points, so they must mean the same space.
-
-    Raises:
-        ValueError: Names the parts that differ.
-    """
-    ranges = {name.rpartition('.')[0]: tuple(round(number, 4) for number in buffer.tolist())
-              for name, buffer in model.named_buffers() if name.endswith('.point_cloud_range')}
-    if len(set(ranges.values())) > 1:
-        raise ValueError('Parts that share reference points were given different point_cloud_range:\n  '
-                         + '\n  '.join(f'{name}: {numbers}' for name, numbers in ranges.items()))

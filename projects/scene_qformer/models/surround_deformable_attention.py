@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..geometry import project
+from .camera_mask import CAMERA_MASK
 from .surround_sampling import CameraLevels
 
 DEFAULT_SAMPLING = dict(type='DefaultSampling')
@@ -23,7 +24,7 @@ class SurroundDeformableAttention(BaseModule):
     learned offsets, which are counted in cells of the feature map, and weighted (Deformable DETR, Zhu et al.,
     arXiv 2010.04159). What several cameras see is averaged (spatial cross-attention of BEVFormer, Li et al.,
     arXiv 2203.17270, eq. 4). A query that no camera sees keeps its own state, plus the bias of the output projection,
-    which every query gets.
+    which every query gets. A missing camera sees nothing.
 
     Args:
         embed_dims: Channels C.
@@ -100,7 +101,8 @@ class SurroundDeformableAttention(BaseModule):
             reference_points: ``(B, Q, 3)`` in [0, 1], fractions of ``point_cloud_range``.
             spatial_shapes: ``(N*L, 2)`` int64, (Hl, Wl).
             level_start_index: ``(N*L,)`` int64.
-            cameras: ``lidar2img`` ``(B, N, 4, 4)`` and ``image_size`` ``(2,)``: width and height in pixels.
+            cameras: ``lidar2img`` ``(B, N, 4, 4)`` and ``image_size`` ``(2,)``: width and height in pixels; where
+                cameras are missing, ``camera_mask`` ``(B, N)`` bool.
             identity: ``(B, Q, C)`` to which the result is added; the query by default.
             query_pos: ``(B, Q, C)``, added to the query.
             key_padding_mask: ``(B, K)`` bool, True at values to treat as zero.
@@ -130,7 +132,8 @@ class SurroundDeformableAttention(BaseModule):
                              'num_levels in cross_attn_cfg to the number of levels that the neck gives.')
         identity = query if identity is None else identity
         query = query if query_pos is None else query + query_pos
-        projections, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'])
+        projections, visible = self.project_reference_points(reference_points, lidar2img, cameras['image_size'],
+                                                             cameras.get(CAMERA_MASK))
 
         value = self.value_proj(value)
         if key_padding_mask is not None:
@@ -145,14 +148,15 @@ class SurroundDeformableAttention(BaseModule):
         count = visible.sum(1)[..., None].clamp(min=1)  # (B, Q, 1)
         return identity + self.proj_drop(self.output_proj(total / count))
 
-    def project_reference_points(self, reference_points: Tensor, lidar2img: Tensor,
-                                 image_size: Tensor) -> tuple[Tensor, Tensor]:
+    def project_reference_points(self, reference_points: Tensor, lidar2img: Tensor, image_size: Tensor,
+                                 camera_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Where the points appear.
 
         Args:
             reference_points: ``(B, Q, 3)`` in [0, 1].
             lidar2img: ``(B, N, 4, 4)``.
             image_size: ``(2,)``, width and height in pixels.
+            camera_mask: ``(B, N)`` bool, False at cameras that are missing; None if none is.
 
         Returns:
             Fractions of width and height ``(B, N, Q, 2)``, 0 where not visible; whether a camera sees the point
@@ -162,4 +166,6 @@ class SurroundDeformableAttention(BaseModule):
         pixels, _, in_front = project(low + reference_points.float() * (high - low), lidar2img)
         fractions = pixels / image_size
         visible = in_front & ((fractions >= 0) & (fractions < 1)).all(-1)
+        if camera_mask is not None:
+            visible = visible & camera_mask[..., None]
         return fractions.masked_fill(~visible[..., None], 0.), visible

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models.scene_qformer import CAMERA_MATRICES, DecodedQueries, SceneQFormer
+from ..models.camera_mask import read_camera_mask
+from ..models.scene_qformer import DecodedQueries, SceneQFormer
 from ..models.scene_queries import QuerySet
+from ..models.surround_memory import CAMERA_MATRICES
 from .batch_norm import fold_batch_norm
 from .captured import CapturedFunction, CudaGraph, Function
 from .image_branch import ImageBranch, as_channels_last
@@ -174,7 +176,16 @@ class FastSceneQFormer(SceneQFormer):
 
     @staticmethod
     def _inputs(imgs: Tensor, metas: list[dict] | None) -> dict[str, Tensor]:
-        """The images and, as of ``stack_cameras``, the matrices; the host waits for nothing."""
+        """The images and, as of ``stack_cameras``, the matrices; the host waits for nothing.
+
+        Raises:
+            ValueError: If a camera is missing.
+        """
+        if imgs.dim() == 5 and read_camera_mask(metas, imgs.shape[1]) is not None:
+            raise ValueError('A model that was optimised for inference reads all cameras of every frame, and here one '
+                             'is missing (camera_mask). Give this frame to the SceneQFormer that it was made from, '
+                             'which can do without: SceneTokenizer(..., optimize=False), or no `optimize` in the '
+                             'config.')
         inputs = dict(imgs=imgs)
         for name in CAMERA_MATRICES:
             if metas and all(name in meta for meta in metas):

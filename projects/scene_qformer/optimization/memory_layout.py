@@ -40,7 +40,7 @@ class StaticShapes:
 
 def lay_out_memory(img_feats: Sequence[Tensor], encodings: Sequence[Tensor], shapes: StaticShapes,
                    value_only: bool = False) -> dict[str, Any]:
-    """As :func:`scene_qformer.models.scene_qformer.flatten_memory`, its twin.
+    """As :func:`scene_qformer.models.surround_memory.flatten_memory`, its twin.
 
     Args:
         img_feats: One ``(B, N, C, Hl, Wl)`` per level.

@@ -8,7 +8,7 @@ from scene_qformer.models import GlobalAttention, SceneQueryDecoder
 from scene_qformer.models.attention_maps import record_attention, recorder
 from scene_qformer.models.blip2_decoder import Blip2QueryDecoder
 from scene_qformer.models.joint_scene_encoder import JointSceneEncoder
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 
 def build(cross_attn_cfg, **kwargs):

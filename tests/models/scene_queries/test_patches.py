@@ -4,7 +4,7 @@ from mmdet3d.registry import MODELS
 from torch import nn
 
 from scene_qformer.models import GroupedSceneQueries, PatchQueries, Sine2DEncoding
-from scene_qformer.models.scene_qformer import flatten_memory
+from scene_qformer.models.surround_memory import flatten_memory
 
 
 @MODELS.register_module()
@@ -35,11 +35,11 @@ CAMERAS = {'image_size': 'any'}
 
 
 def test_every_cell_camera_by_camera_level_by_level_row_by_row():
-    query, points, mask, groups, _, tokens = build()([FINE, COARSE], CAMERAS)
+    query, points, mask, groups, _, tokens, padding = build()([FINE, COARSE], CAMERAS)
     assert query[0, :, 0].tolist() == [0, 101, 202, 303, 404, 505, 20,
                                        1006, 1107, 1208, 1309, 1410, 1511, 1030]
     assert points.shape == (1, 14, 3) and (points == 0.5).all()
-    assert mask is None and tokens is None and not groups
+    assert mask is None and tokens is None and padding is None and not groups
 
 
 def test_the_order_is_the_memorys():

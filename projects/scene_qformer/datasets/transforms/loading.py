@@ -7,8 +7,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
-from ...geometry import edit_cam2img, invert, resize_matrix, to_homogeneous
-from ..calibration import is_calibrated
+from ...geometry import edit_cam2img, resize_matrix
+from ..calibration import check_matrices, is_calibrated
+from ..camera_faults import UnusableFrame, fault_of, policy_of
+from .image_header import check_image_header, jpeg_shape
 
 _REDUCED_DECODING = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -23,6 +25,8 @@ class LoadSurroundImages(BaseTransform):
     Required keys: ``images`` (dict of camera name to ``img_path``, ``cam2img``, ``lidar2cam``), ``token``. The matrices
     may be missing, in all cameras alike: then there is no calibration, and the matrices below are not added.
 
+    A file or a matrix may be broken. What then happens is ``on_fault`` of the dataset; see ``camera_faults.py``.
+
     Added keys:
 
     - img (list of N uint8 arrays (H, W, 3), BGR)
@@ -31,6 +35,8 @@ class LoadSurroundImages(BaseTransform):
     - lidar2cam (N, 4, 4) float64
     - img_shape, pad_shape (H, W) as loaded; ori_shape (H, W) of the first file
     - num_views (int)
+    - only where a camera could not be used, under ``on_fault='mask'``: ``camera_mask`` (N,) bool, False there;
+      ``camera_faults`` (camera name to reason). Its image is black, its matrices are the identity.
 
     Args:
         size: (width, height) in pixels to which every image is resized, with both axes scaled on their own so that
@@ -53,33 +59,46 @@ class LoadSurroundImages(BaseTransform):
 
         Raises:
             FileNotFoundError: If a file is missing.
-            ValueError: If a file is not an image, a JPEG is cut off, an intrinsic is singular, some cameras have
-                matrices and others lack them or, with no ``size``, the cameras' images differ in size. All errors name
-                file or camera, and sample token.
+            OSError: If a file cannot be read.
+            ValueError: If a file is not an image, a JPEG is cut off, a matrix is singular, not finite or of another
+                shape, some cameras have matrices and others lack them or, with no ``size``, the cameras' images differ
+                in size; with ``on_fault='mask'``, if no camera is left. All errors name file or camera, and sample
+                token.
+            UnusableFrame: The first of these errors, with ``on_fault='skip'``.
         """
-        images, ori_shapes = [], []
-        for name, camera in results['images'].items():
-            image, ori_shape = self._load(camera['img_path'], f'camera {name} of sample {results.get("token")}')
-            images.append(image)
-            ori_shapes.append(ori_shape)
-
-        shapes = {name: image.shape[:2] for name, image in zip(results['images'], images)}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f'The images of sample {results.get("token")} differ in size (height, width): {shapes}.\n'
-                             'Give LoadSurroundImages a size=(width, height), so that they can be stacked.')
-        results['img'] = images
-        results['img_path'] = [camera['img_path'] for camera in results['images'].values()]
-        results['cam_names'] = list(results['images'])
-        if is_calibrated({f'Camera {name}': camera for name, camera in results['images'].items()},
-                         results.get('token')):
-            _add_matrices(results, [
-                resize_matrix(image.shape[1] / width, image.shape[0] / height)
-                for image, (height, width) in zip(images, ori_shapes)
-            ])
-        results['ori_shape'] = ori_shapes[0]
-        results['img_shape'] = results['pad_shape'] = images[0].shape[:2]
-        results['num_views'] = len(images)
+        token, policy, cameras = results.get('token'), policy_of(results), results['images']
+        known = {f'Camera {name}': camera for name, camera in cameras.items() if 'fault' not in camera}
+        calibrated = is_calibrated(known, token) if policy == 'stop' else any(
+            key in camera for camera in known.values() for key in ('cam2img', 'lidar2cam'))
+        loaded: dict[str, tuple] = {}  # by camera: image, (height, width) of the file, matrices
+        faults: dict[str, str] = {}
+        for name, camera in cameras.items():
+            where = f'camera {name} of sample {token}'
+            try:
+                loaded[name] = self._use(camera, where, calibrated)
+            except (OSError, ValueError) as error:
+                if policy == 'stop':
+                    raise
+                if policy == 'skip':
+                    raise UnusableFrame(token, str(error)) from error
+                faults[name] = str(error)
+        if not loaded:
+            raise ValueError(f'None of the {len(cameras)} cameras of sample {token} can be used, so that masking them '
+                             'leaves nothing:\n' + '\n'.join(faults.values()))
+        if faults:
+            results['camera_mask'] = np.array([name in loaded for name in cameras])
+            results['camera_faults'] = faults
+        _add_images(results, loaded)
+        if calibrated:
+            _add_matrices(results, loaded)
         return results
+
+    def _use(self, camera: dict, where: str, calibrated: bool) -> tuple:
+        """Image, (height, width) of the file, and matrices, if there are any."""
+        if (fault := fault_of(camera)) is not None:
+            raise ValueError(fault)
+        matrices = check_matrices(camera, where) if calibrated else None
+        return (*self._load(camera['img_path'], where), matrices)
 
     def _load(self, path: str, where: str) -> tuple[np.ndarray, tuple[int, int]]:
         """The image, resized, and the (height, width) of the file. Callers must not write into the image."""
@@ -101,37 +120,56 @@ class LoadSurroundImages(BaseTransform):
         if not fileio.exists(path, backend_args=self.backend_args):
             raise FileNotFoundError(f'There is no image file {path} ({where}).\nCheck data_root and data_prefix, and '
                                     'whether all image archives were unpacked.')
-        content = fileio.get(path, backend_args=self.backend_args)
-        shape = None
-        if content[:2] == b'\xff\xd8':
-            _check_jpeg_is_whole(content, path, where)
-            shape = jpeg_shape(content)
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except OSError as error:  # a folder, no permission, a disk that fails
+            raise OSError(f'Cannot read the image file {path} ({where}): {error.strerror or error}.\nReplace it, or '
+                          'see to its permissions.') from error
+        shape = check_image_header(content, path, where)
         flag = cv2.IMREAD_COLOR
-        if shape is not None and self.size is not None:
+        if self.size is not None and jpeg_shape(content) is not None:
             flag = _REDUCED_DECODING.get(reduction(shape, self.size), cv2.IMREAD_COLOR)
-        buffer = np.frombuffer(content, np.uint8)
-        # IGNORE_ORIENTATION: calibration refers to the pixels as stored, whatever an EXIF tag says
-        image = cv2.imdecode(buffer, flag | cv2.IMREAD_IGNORE_ORIENTATION) if buffer.size else None
+        try:
+            # IGNORE_ORIENTATION: calibration refers to the pixels as stored, whatever an EXIF tag says
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            image = None
         if image is None:
             raise ValueError(f'Cannot decode the image file {path} ({where}): {len(content)} bytes that are no image '
                              'OpenCV reads.\nReplace the file.')
-        return image, shape or image.shape[:2]
+        return image, shape
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, cache={self._cache is not None})'
 
 
-def _add_matrices(results: dict, scales: list[np.ndarray]) -> None:
-    """Add the cameras' matrices, as (N, 4, 4); ``scales`` (3, 3) take the files' pixels to the loaded ones."""
-    matrices = {
-        key: [to_homogeneous(np.asarray(camera[key], dtype=np.float64)) for camera in results['images'].values()]
-        for key in ('cam2img', 'lidar2cam')
-    }
-    for name, intrinsic in zip(results['images'], matrices['cam2img']):
-        invert(intrinsic, f'cam2img of camera {name} of sample {results.get("token")}')
-    results['cam2img'] = np.stack([edit_cam2img(*pair) for pair in zip(matrices['cam2img'], scales)])
-    results['ori_cam2img'] = np.stack(matrices['cam2img'])
-    results['lidar2cam'] = np.stack(matrices['lidar2cam'])
+def _add_images(results: dict, loaded: dict[str, tuple]) -> None:
+    """Add the images and what is known of them; black ones for the cameras that are not among the loaded ones."""
+    shapes = {name: image.shape[:2] for name, (image, *_) in loaded.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f'The images of sample {results.get("token")} differ in size (height, width): {shapes}.\n'
+                         'Give LoadSurroundImages a size=(width, height), so that they can be stacked.')
+    first, ori_shape, _ = next(iter(loaded.values()))
+    cameras = results['images']
+    results['img'] = [loaded[name][0] if name in loaded else np.zeros_like(first) for name in cameras]
+    results['img_path'] = [camera.get('img_path', '') for camera in cameras.values()]
+    results['cam_names'] = list(cameras)
+    results['ori_shape'] = ori_shape
+    results['img_shape'] = results['pad_shape'] = first.shape[:2]
+    results['num_views'] = len(cameras)
+
+
+def _add_matrices(results: dict, loaded: dict[str, tuple]) -> None:
+    """Add the cameras' matrices, as (N, 4, 4); ``cam2img`` is taken from the files' pixels to the loaded ones."""
+    shape = (len(results['images']), 4, 4)
+    for key in ('cam2img', 'ori_cam2img', 'lidar2cam'):
+        results[key] = np.broadcast_to(np.eye(4), shape).copy()
+    for index, name in enumerate(results['images']):
+        if name in loaded:
+            image, (height, width), matrices = loaded[name]
+            scale = resize_matrix(image.shape[1] / width, image.shape[0] / height)
+            results['cam2img'][index] = edit_cam2img(matrices['cam2img'], scale)
+            results['ori_cam2img'][index], results['lidar2cam'][index] = matrices['cam2img'], matrices['lidar2cam']
 
 
 def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
@@ -145,30 +183,3 @@ def reduction(shape: tuple[int, int], size: tuple[int, int]) -> int:
         if height % factor == width % factor == 0 and width // factor >= size[0] and height // factor >= size[1]:
             return factor
     return 1
-
-
-def jpeg_shape(content: bytes) -> tuple[int, int] | None:
-    """(height, width) from a JPEG's frame header (ITU-T T.81, B.2.2), or None if there is none."""
-    position = 2
-    while position + 9 <= len(content):
-        if content[position] != 0xFF:
-            return None
-        marker = content[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(content[position + 5:position + 7], 'big'), int.from_bytes(
-                content[position + 7:position + 9], 'big')
-        position += 2 + int.from_bytes(content[position + 2:position + 4], 'big')
-    return None
-
-
-def _check_jpeg_is_whole(content: bytes, path: str, where: str) -> None:
-    """OpenCV decodes a cut-off JPEG to an image with a grey rest, and only warns; training on that must not happen."""
-    if content.endswith(b'\xff\xd9'):
-        return
-    # An end marker must follow the last scan; an earlier one may belong to an embedded thumbnail.
-    if content.rfind(b'\xff\xd9') < max(content.rfind(b'\xff\xda'), 2):
-        raise ValueError(f'The JPEG file {path} ({where}) is truncated: {len(content)} bytes without an end marker.\n'
-                         'Unpack or download it again.')

@@ -26,6 +26,7 @@ class PackSceneInputs(Pack3DDetInputs):
                       lidar_aug_matrix (4, 4) float64, original LiDAR frame to the augmented one, if augmented
                       img_shape, pad_shape, ori_shape  (height, width)
                       cam_names, img_path  lists of N
+                      camera_mask (N,) bool, camera_faults (name to reason), where cameras are missing
                       sample_idx int; sample_token str; timestamp seconds
                       ego2global, lidar2ego  (4, 4) float64, of the original, not augmented, LiDAR frame
                       box_type_3d, box_mode_3d  mmdet3d's
@@ -42,8 +43,8 @@ class PackSceneInputs(Pack3DDetInputs):
     """
 
     META_KEYS = ('cam2img', 'lidar2cam', 'lidar2img', 'ori_cam2img', 'lidar_aug_matrix', 'img_shape', 'pad_shape',
-                 'ori_shape', 'cam_names', 'img_path', 'num_views', 'sample_idx', 'sample_token', 'scene_token',
-                 'timestamp', 'ego2global', 'lidar2ego', 'box_type_3d', 'box_mode_3d')
+                 'ori_shape', 'cam_names', 'camera_mask', 'camera_faults', 'img_path', 'num_views', 'sample_idx',
+                 'sample_token', 'scene_token', 'timestamp', 'ego2global', 'lidar2ego', 'box_type_3d', 'box_mode_3d')
 
     def __init__(self,
                  keys: tuple[str, ...] = ('img', 'gt_bboxes_3d', 'gt_labels_3d'),

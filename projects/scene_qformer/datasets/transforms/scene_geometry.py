@@ -35,7 +35,7 @@ class RandomMirrorScene(BaseTransform):
 
     so that ``lidar2img' M p`` is the mirrored pixel of ``lidar2img p``, exactly.
 
-    Edits ``img, cam2img, ori_cam2img, lidar2cam, img_path, gt_bboxes_3d``; ``cam_names`` stay; sets
+    Edits ``img, cam2img, ori_cam2img, lidar2cam, img_path, camera_mask, gt_bboxes_3d``; ``cam_names`` stay; sets
     ``lidar_aug_matrix``. To be used before padding. ``img_path[n]`` is then the file that image n was mirrored from,
     and ``ori_cam2img[n]`` belongs to that file.
 
@@ -63,6 +63,8 @@ class RandomMirrorScene(BaseTransform):
         results['img'] = [np.ascontiguousarray(results['img'][n][:, ::-1]) for n in order]
         results['img_path'] = [results['img_path'][n] for n in order]
         results['ori_cam2img'] = results['ori_cam2img'][order]
+        if 'camera_mask' in results:
+            results['camera_mask'] = results['camera_mask'][order]
         results['cam2img'] = edit_cam2img(results['cam2img'][order], mirror_matrix(width)) @ _MIRROR_X
         results['lidar2cam'] = _MIRROR_X @ results['lidar2cam'][order] @ _MIRROR_X
         if 'gt_bboxes_3d' in results:

@@ -7,6 +7,7 @@ import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor
 
+from ..camera_mask import CAMERA_MASK
 from ..surround_deformable_attention import SurroundDeformableAttention
 from .weights import attention_weights
 
@@ -32,7 +33,8 @@ def _(module: SurroundDeformableAttention, inputs: dict[str, Any], queries: Tens
     offsets = module.sampling_offsets(query).view(*per_head, 2) / shapes[:module.num_levels].flip(-1)[:, None]
     weights = module.attention_weights(query).view(*per_head[:3], -1).softmax(-1).view(per_head)
     projections, visible = module.project_reference_points(
-        inputs['reference_points'][:, queries], inputs['cameras']['lidar2img'], inputs['cameras']['image_size'])
+        inputs['reference_points'][:, queries], inputs['cameras']['lidar2img'], inputs['cameras']['image_size'],
+        inputs['cameras'].get(CAMERA_MASK))
 
     # Cameras that see the point share equally: (B, N, q) -> (B, q, 1, N, 1, 1), beside levels and points.
     share = (visible / visible.sum(1, keepdim=True).clamp(min=1)).transpose(1, 2)[:, :, None, :, None, None]

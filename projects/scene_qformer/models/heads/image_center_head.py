@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...geometry import cell_centers, project, ray_directions, unproject
 from ...joint_batch import joint_normalizer
+from ..camera_mask import CAMERA_MASK
 
 GAUSSIAN_SHARE = 6  # an object spans this many standard deviations of its spot in the heat map, as in CenterNet
 MATRICES = dict(  # which it needs, and what for
@@ -84,8 +85,9 @@ class ImageCenterHead(BaseModule):
         Args:
             feat: ``(B, N, C, Hl, Wl)``, one level of image features.
             cameras: ``cam2img`` and ``lidar2cam`` ``(B, N, 4, 4)``, which give the viewing rays and the unit of depth,
-                ``image_size`` ``(2,)``, and ``lidar2img`` ``(B, N, 4, 4)``. That is read by :meth:`points` and
-                :meth:`targets` only, but asked for here, before there is anything to lose.
+                ``image_size`` ``(2,)``, ``camera_mask`` ``(B, N)`` bool where cameras are missing, and ``lidar2img``
+                ``(B, N, 4, 4)``. That is read by :meth:`points` and :meth:`targets` only, but asked for here, before
+                there is anything to lose.
 
         Raises:
             ValueError: If a camera matrix is missing.
@@ -136,6 +138,7 @@ class ImageCenterHead(BaseModule):
         height, width = predicted.depth.shape[-2:]
         stride = predicted.depth.new_tensor(_stride(predicted.depth, cameras))
         heatmap = torch.zeros_like(predicted.heatmap)
+        camera_mask = cameras.get(CAMERA_MASK)
         rows = torch.arange(height, device=stride.device)
         columns = torch.arange(width, device=stride.device)
         pairs = []
@@ -145,6 +148,8 @@ class ImageCenterHead(BaseModule):
             pixels, depth, visible = project(
                 boxes.gravity_center.to(stride), cameras['lidar2img'][index],
                 image_size=(int(cameras['image_size'][1]), int(cameras['image_size'][0])))
+            if camera_mask is not None:
+                visible = visible & camera_mask[index, :, None]
             camera, which = visible.nonzero(as_tuple=True)  # (M,) each
             place, depth = pixels[camera, which] / stride, depth[camera, which]
             cell = place.floor().long()
@@ -177,14 +182,20 @@ class ImageCenterHead(BaseModule):
         """Losses ``loss_heatmap``, ``loss_offset`` and ``loss_depth``; arguments as in :meth:`targets`.
 
         Each is a sum over the number of centres, that of all processes: see :func:`~...joint_batch.joint_normalizer`.
+        Missing cameras have no part in them. ``loss_heatmap`` must take a ``weight``, as mmdet's losses do.
         """
         targets = self.targets(predicted, cameras, batch_data_samples)
         sample, camera, row, column = targets.cells
         num_centers = joint_normalizer(len(targets.depth))
+        weights = {}  # not weight=None: without missing cameras, a loss need not know the word
+        if CAMERA_MASK in cameras:
+            there = cameras[CAMERA_MASK][:, :, None, None, None]
+            weights['weight'] = there.to(predicted.heatmap.dtype).expand_as(predicted.heatmap)
         offset = predicted.offset[sample, camera, :, row, column]
         log_depth = predicted.depth[sample, camera, row, column].log()
         return dict(
-            loss_heatmap=self.loss_heatmap(predicted.heatmap.sigmoid(), targets.heatmap, avg_factor=num_centers),
+            loss_heatmap=self.loss_heatmap(predicted.heatmap.sigmoid(), targets.heatmap, avg_factor=num_centers,
+                                           **weights),
             loss_offset=self.loss_offset(offset, targets.offset, avg_factor=num_centers),
             loss_depth=self.loss_depth(log_depth, targets.depth.log(), avg_factor=num_centers))
 

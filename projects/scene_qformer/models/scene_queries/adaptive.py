@@ -5,6 +5,7 @@ from mmdet3d.registry import MODELS
 from torch import Tensor, nn
 
 from ..attention import GlobalAttention
+from ..camera_mask import missing_cells
 from .pooling import pool_cameras
 from .query_set import QuerySet
 from .unified import SceneQueries
@@ -55,8 +56,10 @@ class AdaptiveSceneQueries(SceneQueries):
 
         Args:
             img_feats: One ``(B, N, C, Hl, Wl)`` per level; the last, coarsest one is read.
-            cameras: Not used.
+            cameras: Of them, only ``camera_mask`` is read.
         """
         learned = super().forward(img_feats, cameras)
         cells = self.feature_norm(pool_cameras(img_feats[-1], self.grid).flatten(1, 2))  # (B, N*R*S, C)
-        return learned._replace(query=self.attention(self.query_norm(learned.query), cells, identity=learned.query))
+        return learned._replace(query=self.attention(
+            self.query_norm(learned.query), cells, identity=learned.query,
+            key_padding_mask=missing_cells(cameras, self.grid[0] * self.grid[1])))

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...geometry import camera_centers, cell_centers, pull_into_range, unproject
+from ..camera_mask import missing_cells
 from .pooling import pool_cameras
 from .query_set import QuerySet
 
@@ -64,7 +65,7 @@ class CameraGridQueries(BaseModule):
         nn.init.xavier_uniform_(self.feature_proj.weight)
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
-        """Camera by camera, row by row.
+        """Camera by camera, row by row. Those of a missing camera stay, but no query looks at them.
 
         Args:
             img_feats: One ``(B, N, C, Hl, Wl)`` per level; the first, finest one is read.
@@ -80,7 +81,11 @@ class CameraGridQueries(BaseModule):
         pooled = pool_cameras(img_feats[0], self.grid)  # (B, N, R*S, C)
         query = self.feature_proj(self.feature_norm(pooled)) + self.cell_embedding.weight.to(pooled.dtype)
         points = self._reference_points(cameras['lidar2img'], cameras['image_size'])
-        return QuerySet(query.flatten(1, 2), points.flatten(1, 2))
+        missing = missing_cells(cameras, self.grid[0] * self.grid[1])
+        query, points = query.flatten(1, 2), points.flatten(1, 2)
+        if missing is not None:
+            points = points.masked_fill(missing[..., None], 0.5)
+        return QuerySet(query, points, padding_mask=missing)
 
     def _reference_points(self, lidar2img: Tensor, image_size: Tensor) -> Tensor:
         """``(B, N, R*S, 3)`` in [0, 1]."""

@@ -109,7 +109,8 @@ class GroupedSceneQueries(BaseModule):
             attn_mask=self._attention_mask(members, slices, img_feats[0].device),
             groups=slices,
             proposals=members,
-            token_groups=self.token_groups)
+            token_groups=self.token_groups,
+            padding_mask=self._padding_mask(members))
 
     def _attention_mask(self, members: Mapping[str, QuerySet], slices: Mapping[str, slice],
                         device: torch.device) -> Tensor | None:
@@ -125,6 +126,15 @@ class GroupedSceneQueries(BaseModule):
             for other in unseen:
                 mask[slices[name], slices[other]] = True
         return mask
+
+    @staticmethod
+    def _padding_mask(members: Mapping[str, QuerySet]) -> Tensor | None:
+        """``(B, Q)`` bool, True at queries of missing cameras; None where no group has any."""
+        if all(member.padding_mask is None for member in members.values()):
+            return None
+        return torch.cat([
+            torch.zeros(member.query.shape[:2], dtype=torch.bool, device=member.query.device)
+            if member.padding_mask is None else member.padding_mask for member in members.values()], dim=1)
 
     def loss(self, query_set: QuerySet, cameras: dict[str, Tensor], batch_data_samples: list) -> dict[str, Tensor]:
         """The groups' own, under ``<group>.<loss>``."""

@@ -7,6 +7,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..camera_mask import missing_cells
 from .query_set import QuerySet
 
 
@@ -49,7 +50,7 @@ class PatchQueries(BaseModule):
         self.positional_encoding = MODELS.build(positional_encoding)
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
-        """Lay the cells out.
+        """Lay the cells out. Those of a missing camera are zero, and no query looks at them.
 
         Args:
             img_feats: One ``(B, N, C, Hl, Wl)`` per level.
@@ -63,7 +64,10 @@ class PatchQueries(BaseModule):
         placed = [feat + encoding for feat, encoding in zip(img_feats, self.positional_encoding(img_feats, cameras))]
         # per level (B, N, C, Hl, Wl) -> (B, N, Hl*Wl, C); joined to (B, Q, C)
         query = torch.cat([feat.flatten(3).transpose(2, 3) for feat in placed], dim=2).flatten(1, 2)
-        return QuerySet(query, query.new_full((*query.shape[:2], 3), 0.5, dtype=torch.float32))
+        missing = missing_cells(cameras, query.shape[1] // img_feats[0].shape[1])
+        if missing is not None:
+            query = query.masked_fill(missing[..., None], 0.)
+        return QuerySet(query, query.new_full((*query.shape[:2], 3), 0.5, dtype=torch.float32), padding_mask=missing)
 
     @staticmethod
     def _pool(feat: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...geometry import camera_centers, pull_into_range
+from ..camera_mask import missing_cells
 from ..heads.image_center_head import ImageCenters
 from .query_set import QuerySet
 from .unified import SceneQueries
@@ -54,7 +55,9 @@ class ProposalQueries(BaseModule):
         self.register_buffer('point_cloud_range', torch.tensor(point_cloud_range), persistent=False)
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
-        """Find peaks on the finest level.
+        """Find peaks on the finest level. Cells of missing cameras propose nothing.
+
+        Where the other cells are too few, the rest of the proposals is empty, and no query looks at it.
 
         Raises:
             ValueError: If the images have fewer cells than ``num_proposals``, or camera matrices are missing.
@@ -66,15 +69,24 @@ class ProposalQueries(BaseModule):
         if scores.shape[1] < self.num_proposals:
             raise ValueError(f'ProposalQueries was asked for {self.num_proposals} proposals, but the images have only '
                              f'{scores.shape[1]} cells. Lower num_proposals, or give larger images.')
+        missing = missing_cells(cameras, centers.depth[0, 0].numel())
+        if missing is not None:
+            scores = scores.masked_fill(missing, float('-inf'))
         cells = scores.topk(self.num_proposals).indices[..., None]  # (B, P, 1)
         points = self._points(centers, cells, cameras)
         content = self._of_cells(feat, cells)
         classes = self._of_cells(centers.heatmap, cells).sigmoid().to(content.dtype)
         query = self.content_norm(self.feature_proj(content) + self.class_proj(classes))
+        padding_mask = None
+        if missing is not None:
+            empty = missing.gather(1, cells.squeeze(-1))
+            query, points = query.masked_fill(empty[..., None], 0.), points.masked_fill(empty[..., None], 0.5)
+            padding_mask = F.pad(empty, (0, learned.query.shape[1]))
         return QuerySet(
             query=torch.cat((query, learned.query.to(query.dtype)), dim=1),
             reference_points=torch.cat((points, learned.reference_points), dim=1),
-            proposals=centers)
+            proposals=centers,
+            padding_mask=padding_mask)
 
     @torch.no_grad()
     def _points(self, centers: ImageCenters, cells: Tensor, cameras: dict[str, Tensor]) -> Tensor:

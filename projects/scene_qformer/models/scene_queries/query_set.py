@@ -28,6 +28,7 @@ class QuerySet(NamedTuple):
     groups: Mapping[str, slice] = MappingProxyType({})  # names of ranges of queries, in which heads may take part
     proposals: Any = None  # what the module needs for its own loss
     token_groups: tuple[str, ...] | None = None  # groups that become scene tokens, in this order; None: all queries
+    padding_mask: Tensor | None = None  # (B, Q) bool, True at queries of missing cameras, at which no query looks
 
     def group(self, name: str | None) -> slice:
         """Which queries a group is; all for None.

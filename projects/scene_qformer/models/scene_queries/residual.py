@@ -6,7 +6,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from .pooling import pool_cameras
+from .pooling import mean_of_cameras
 from .query_set import QuerySet
 
 
@@ -49,10 +49,10 @@ class ResidualSceneQueries(BaseModule):
 
         Args:
             img_feats: One ``(B, N, C, Hl, Wl)`` per level; the last, coarsest one is read.
-            cameras: For the wrapped queries.
+            cameras: For the wrapped queries; a missing camera is left out of the mean.
         """
         query_set = self.queries(img_feats, cameras)
-        scene = pool_cameras(img_feats[-1], (1, 1)).mean(1)  # (B, 1, C)
+        scene = mean_of_cameras(img_feats[-1], cameras)  # (B, 1, C)
         residual = self.gate.tanh() * self.feature_proj(self.feature_norm(scene))
         return query_set._replace(query=query_set.query + residual)
 

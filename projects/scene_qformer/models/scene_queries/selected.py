@@ -6,6 +6,7 @@ from mmdet3d.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..camera_mask import missing_cells
 from .query_set import QuerySet
 
 
@@ -51,7 +52,7 @@ class SelectedSceneQueries(BaseModule):
         nn.init.xavier_uniform_(self.content_proj.weight)
 
     def forward(self, img_feats: list[Tensor], cameras: dict[str, Tensor]) -> QuerySet:
-        """Select.
+        """Select. Cells of missing cameras come last: chosen only if no others are left, and then nobody looks at them.
 
         Args:
             img_feats: One ``(B, N, C, Hl, Wl)`` per level.
@@ -66,11 +67,18 @@ class SelectedSceneQueries(BaseModule):
             raise ValueError(f'SelectedSceneQueries was asked for num_queries={self.num_queries}, but the images have '
                              f'only {cells.shape[1]} feature cells. Lower num_queries, or give larger images.')
         cells = self.feature_norm(cells)
-        scores, chosen = self.score(cells).squeeze(-1).topk(self.num_queries)  # (B, Q), best first
+        scores, missing = self.score(cells).squeeze(-1), missing_cells(cameras, cells.shape[1] // placed[0].shape[1])
+        if missing is not None:
+            scores = scores.masked_fill(missing, float('-inf'))
+        scores, chosen = scores.topk(self.num_queries)  # (B, Q), best first
         cells = cells.gather(1, chosen[..., None].expand(-1, -1, self.embed_dims))
         content = scores.sigmoid()[..., None] * self.content_proj(cells)
         points = self.point_mlp(cells).float().sigmoid()
-        return QuerySet(self.query_embedding.weight.to(content.dtype) + content, points)
+        query = self.query_embedding.weight.to(content.dtype) + content
+        if missing is None:
+            return QuerySet(query, points)
+        padding = missing.gather(1, chosen)
+        return QuerySet(query, points.masked_fill(padding[..., None], 0.5), padding_mask=padding)
 
     def loss(self, query_set: QuerySet, cameras: dict[str, Tensor], batch_data_samples: list) -> dict[str, Tensor]:
         """None of its own: the heads' losses reach the score."""
