@@ -62,7 +62,7 @@ def test_fsdp_from_the_command_line(data_root, tmp_path):  # noqa: F811
     log = Path(f'{work_dir}.log').read_text()
     assert 'Epoch(train) [2][2/2]' in log and 'Epoch(train) [1]' not in log
     done = subprocess.run(
-        [sys.executable, 'tools/test.py', str(CONFIG), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path),
+        [sys.executable, 'tools/test.py', str(FSDP), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path),
          '--cfg-options', *SMALLER], cwd=ROOT, capture_output=True, text=True,
         env=environment(SYNTHETIC_NUSCENES_ROOT=str(data_root)))
     assert done.returncode == 0 and 'NDS:' in done.stdout, done.stderr[-3000:]
