@@ -23,7 +23,8 @@ multiprocessing.get_context(START_METHOD).set_forkserver_preload(
     + ['scene_qformer', 'transformers'])
 
 
-def run_processes(world_size: int, function: Callable, *arguments: Any, timeout: float = 120.) -> list:
+def run_processes(world_size: int, function: Callable, *arguments: Any, timeout: float = 120.,
+                  join: bool = True) -> list:
     """The results ``function(*arguments)`` of all ranks, in their order.
 
     Args:
@@ -31,12 +32,13 @@ def run_processes(world_size: int, function: Callable, *arguments: Any, timeout:
         function: A module's function.
         arguments: Handed to each process.
         timeout: Seconds, after which all are killed.
+        join: Whether they are joined already; otherwise the function does it.
 
     Raises:
         RuntimeError: With the tracebacks of all processes that failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        context = start_processes(_run, (world_size, folder, function, arguments, os.environ.copy()), world_size,
+        context = start_processes(_run, (world_size, folder, function, arguments, os.environ.copy(), join), world_size,
                                   join=False, start_method=START_METHOD)
         end = time.monotonic() + timeout
         try:
@@ -52,17 +54,21 @@ def run_processes(world_size: int, function: Callable, *arguments: Any, timeout:
         return [torch.load(Path(folder) / f'{rank}.pt', weights_only=False) for rank in range(world_size)]
 
 
-def _run(rank: int, world_size: int, folder: str, function: Callable, arguments: tuple, environment: dict) -> None:
+def _run(rank: int, world_size: int, folder: str, function: Callable, arguments: tuple, environment: dict,
+         join: bool) -> None:
     os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size,
-                                   timeout=timedelta(seconds=60))
+    if join:
+        distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size,
+                                       timeout=timedelta(seconds=60))
     try:
         torch.save(function(*arguments), Path(folder) / f'{rank}.pt')
-        distributed.barrier()
+        if join:
+            distributed.barrier()
     except Exception:
         (Path(folder) / f'{rank}.error').write_text(f'Process {rank}:\n{traceback.format_exc()}')
         raise
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

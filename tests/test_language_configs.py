@@ -135,6 +135,8 @@ def parts_of(names):
 @pytest.mark.parametrize('path', LARGE + TINY, ids=lambda path: path.stem)
 def test_every_recipe_learns_a_step_and_answers(path, read):
     cfg = read(path)
+    if cfg.optim_wrapper.get('type') == 'DeepSpeedOptimWrapper':
+        cfg.optim_wrapper.type = 'OptimWrapper'  # the other one steps through DeepSpeed's engine
     model, losses, learned, results = learn_and_answer(cfg)
     assert losses['loss_text'].isfinite() and losses['loss_text'] > 0
     has_head = cfg.model.get('bbox_head') is not None
@@ -146,7 +148,7 @@ def test_every_recipe_learns_a_step_and_answers(path, read):
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     if not any(name.startswith('language_model.') for name in trained):
         assert path in LARGE and 'stage1' in path.stem  # nowhere else is the language model frozen
-    elif path in LARGE:
+    elif path in LARGE and '-fsdp_' not in path.stem:  # which is there to train all of it
         assert all('.lora_' in name for name in trained if name.startswith('language_model.'))
 
 

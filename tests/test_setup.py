@@ -95,7 +95,8 @@ def test_help_lists_every_target():
     done = subprocess.run(['make', '--no-print-directory', 'help'], cwd=layout.ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     listed = {line.split()[0] for line in done.stdout.splitlines()}
-    assert listed == {'help', 'setup', 'demo', 'bench', 'test', 'test-slow', 'lint', 'format', 'clean', 'clean-venv'}
+    assert listed == {'help', 'setup', 'demo', 'bench', 'test', 'test-slow', 'faults', 'fuzz', 'lint', 'format',
+                      'clean', 'clean-venv'}
 
 
 def test_cleaning_never_names_data_or_results():

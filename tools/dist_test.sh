@@ -28,8 +28,9 @@ PYTHON=${PYTHON:-$([[ -x $ROOT/.venv/bin/python ]] && echo "$ROOT/.venv/bin/pyth
 
 exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+    --rdzv_backend=c10d \
+    --rdzv_endpoint="${MASTER_ADDR:-127.0.0.1}:${PORT:-29500}" \
+    --rdzv_conf="is_host=$([[ ${NODE_RANK:-0} == 0 ]] && echo true || echo false)" \
+    --rdzv_id="${JOB_ID:-scene-qformer-${PORT:-29500}}" \
     --nproc_per_node="$GPUS" \
     "$ROOT/tools/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

@@ -18,6 +18,7 @@ def main() -> None:
     cfg = load_config(args, several_processes=True)
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    cfg.pop('strategy', None)  # of training; its checkpoints are whole, and each process tests with the whole model
     join_processes(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint, or, without a path, from the latest one in the work directory')
+        help='go on from this checkpoint, or, without a path, from the newest whole one in the work directory, if any')
     return parser.parse_args()
 
 

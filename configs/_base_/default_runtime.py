@@ -8,6 +8,9 @@ default_hooks = dict(
     # For checkpoints in the middle of epochs: by_epoch=False, interval=<steps>. See docs/checkpoints.md.
     checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=3),
     exact_resume=dict(type='ExactResumeHook'),
+    # on_bad_step='skip' leaves steps out whose losses or gradients are not finite. See docs/numbers.md.
+    finite_steps=dict(type='FiniteStepHook'),
+    loss_spikes=dict(type='LossSpikeHook'),
     loading_faults=dict(type='LoadingFaultsHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,15 +83,29 @@ class Training:
         process.start()
         return process
 
-    def run(self, seconds: float | None = None, before: Callable | None = None, *arguments) -> bool:
-        """Train to the end, or for some seconds, then SIGKILL. Whether it was killed, by that or by itself.
+    def run(self, before: Callable | None = None, *arguments) -> bool:
+        """Train to the end, or to where ``before`` makes it kill itself. Whether it was killed.
 
         Raises:
             RuntimeError: If it ended with an error.
         """
-        process = self.start(before, *arguments)
+        return self._ended(self.start(before, *arguments))
+
+    def kill_after(self, step: int, seconds: float) -> bool:
+        """SIGKILL it some time after it has done a step, or after its start if that is 0. Whether that came in time.
+
+        Raises:
+            RuntimeError: If it ended with an error.
+        """
+        known = len(self.steps)
+        process = self.start()
+        while step and process.is_alive() and not any(done['step'] >= step for done in self.steps[known:]):
+            time.sleep(0.01)
         process.join(seconds)
         process.kill()
+        return self._ended(process)
+
+    def _ended(self, process: multiprocessing.Process) -> bool:
         process.join()
         if process.exitcode not in (0, -signal.SIGKILL):
             raise RuntimeError(f'code {process.exitcode}:\n{self.output[-3000:]}')
@@ -112,8 +127,8 @@ class Training:
     def differences(self, whole: Training) -> list[str]:
         """Where its steps, done once or again, are not those of another training, and which it lacks."""
         expected = {step['step']: step for step in whole.steps}
-        found = [f'step {step["step"]}: {step} instead of {expected[step["step"]]}' for step in self.steps
-                 if step != expected[step['step']]]
+        found = [f'step {step["step"]}: {step} instead of {expected.get(step["step"])}' for step in self.steps
+                 if step != expected.get(step['step'])]
         lacking = expected.keys() - {step['step'] for step in self.steps}
         return found + [f'steps {sorted(lacking)} are missing'] * bool(lacking)
 

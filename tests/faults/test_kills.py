@@ -1,6 +1,6 @@
 """A training that is killed at any moment and resumed does, bit by bit, what the uninterrupted one does."""
+import re
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -31,13 +31,10 @@ def config(encoder, folder):
 
 @pytest.fixture(scope='module')
 def whole(config, folder):
-    """The training that is left alone, and how long one takes when all is imported."""
-    assert not Training(config, folder / 'first').run()
-    training, start = Training(config, folder / 'whole'), time.monotonic()
+    """The training that is left alone."""
+    training = Training(config, folder / 'whole')
     assert not training.run()
-    training.seconds = time.monotonic() - start
     assert [step['step'] for step in training.steps] == list(range(1, STEPS + 1))
-    assert training.differences(Training(config, folder / 'first')) == []
     return training
 
 
@@ -73,10 +70,11 @@ def test_killed_at_random_moments(seed, workers, encoder, whole, folder, count):
     config = write_config(encoder, folder, f'random_{seed}_{workers}', workers)
     training = Training(config, folder / f'random_{seed}_{workers}')
     rng = np.random.default_rng([seed, workers])
-    kills = sum(training.run(seconds) for seconds in whole.seconds * rng.uniform(0.25, 1.1, size=3))
+    steps = sorted(rng.integers(0, STEPS - 1, size=3).tolist())  # the last one soon enough to be in time
+    kills = sum(training.kill_after(step, seconds) for step, seconds in zip(steps, rng.uniform(0, 0.3, size=3)))
     count(kills=kills)
     assert not training.run()
-    assert kills and len(training.steps) >= STEPS
+    assert kills
     assert_as_if_left_alone(training, whole)
 
 
@@ -88,7 +86,7 @@ def test_killed_at_random_moments(seed, workers, encoder, whole, folder, count):
 ])
 def test_killed_while_writing(function, call, config, whole, folder, count):
     training = Training(config, folder / f'{function}_{call}')
-    assert training.run(None, die_at, function, call), 'it was to be killed'
+    assert training.run(die_at, function, call), 'it was to be killed'
     count(kills=1)
     assert not training.run()
     assert_as_if_left_alone(training, whole)
@@ -101,11 +99,11 @@ def test_killed_while_writing(function, call, config, whole, folder, count):
 @pytest.mark.parametrize('size', [300_000, 900_000, 1_250_000])
 def test_full_disk(size, config, whole, folder, show):
     training = Training(config, folder / f'full_{size}')
-    assert training.run(None, die_at, 'replaced', 6)  # two checkpoints are whole
+    assert training.run(die_at, 'replaced', 6)  # two checkpoints are whole
     with pytest.raises(RuntimeError) as stopped:
-        training.run(None, limit_file_size, size)
+        training.run(limit_file_size, size)
     message = next(line for line in str(stopped.value).splitlines() if 'could not be written' in line)
-    show(message.split(', ')[0])
+    show(re.sub(r'[\d,]*\d bytes', 'N bytes', message.replace(f'full_{size}', 'work_dir')))
     assert 'iter_6.pth could not be written (File too large)' in message and 'bytes are needed' in message
     assert (training.work_dir / 'last_checkpoint').read_text().endswith('iter_4.pth')
     assert {path.name for path in training.work_dir.iterdir() if 'iter_' in path.name} == {
@@ -120,14 +118,14 @@ def test_full_disk(size, config, whole, folder, show):
 @pytest.mark.parametrize('damage', ['cut', 'flipped', 'empty'])
 def test_newest_is_torn(damage, config, whole, folder, show):
     training = Training(config, folder / f'torn_{damage}')
-    assert training.run(None, die_at, 'replaced', 9)
+    assert training.run(die_at, 'replaced', 9)
     newest = training.work_dir / 'iter_6.pth'
     content = bytearray(newest.read_bytes())
     content[len(content) // 3] ^= 16
     newest.write_bytes(dict(cut=content[:-1000], flipped=content, empty=b'')[damage])
     assert not training.run()
     line = next(line for line in training.output.splitlines() if 'passed over' in line)
-    show(line.split('WARNING - ')[1].split(': its SHA')[0])
+    show(line.split('WARNING - ')[1].split(': its SHA')[0].replace(f'torn_{damage}', 'work_dir'))
     assert (training.work_dir / 'iter_6.pth.torn').is_file() and 'resumed epoch: 1, iter: 4' in training.output
     assert_as_if_left_alone(training, whole)
 
@@ -143,6 +141,6 @@ def test_the_proof_can_fail(lacking, encoder, folder, request):
     config = write_config(encoder, folder, f'without_{name}', more=lacking)
     alone, training = Training(config, folder / f'{name}_alone'), Training(config, folder / f'{name}_killed')
     assert not alone.run()
-    assert training.run(None, die_at, 'replaced', 9)
+    assert training.run(die_at, 'replaced', 9)
     assert not training.run()
     assert training.differences(alone)

@@ -18,7 +18,7 @@ from tests.processes import run_processes
 
 TOLERANCE = 1e-6
 NO_GRADIENT = 'attention.key.bias'  # softmax is blind to what all keys share: what comes out is rounding
-NUM_OBJECTS = (4, 0, 2, 7, 1)
+NUM_OBJECTS = (5, 0, 2, 11, 1)
 SHARES = {  # of the five samples, one list a process
     'three and two': ([0, 2, 4], [1, 3]),
     'one and four': ([3], [0, 1, 2, 4]),
@@ -141,6 +141,12 @@ def test_language_model(tokenizer_folder):
 @pytest.fixture(scope='module')
 def tokenizer_folder(tmp_path_factory):
     return str(save_word_tokenizer([*ANSWERS, 'How many cars are ahead?'], tmp_path_factory.mktemp('tokenizer')))
+
+
+def test_a_normalizer_of_ones_own_would_be_seen():
+    own = {**DETECTOR, 'bbox_head': {**DETECTOR['bbox_head'], 'sync_cls_avg_factor': False}}
+    with pytest.raises(AssertionError, match='of the gradient|comparison failed'):
+        compare(own, SHARES['three and two'])
 
 
 def normalizers():

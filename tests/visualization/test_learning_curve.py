@@ -58,6 +58,18 @@ def test_resumed_run_continues_the_curve(tmp_path: Path):
     np.testing.assert_array_equal(curve.val_epochs, [1, 2])
 
 
+def test_validations_that_were_made_up_for(tmp_path: Path):
+    """Resumed at the end of epoch 1, which had been validated, and after the last one, which had not."""
+    write_run(tmp_path, '20260101_000000', [train_entry(7, 1, 2.0, 9.0), val_entry(1, 0.05)])
+    write_run(tmp_path, '20260101_010000', [val_entry(1, 0.05), train_entry(14, 2, 3.0, 8.0)])
+    write_run(tmp_path, '20260101_020000', [val_entry(2, 0.11)])
+    curve = read_learning_curve(tmp_path)
+    np.testing.assert_array_equal(curve.iterations, [7, 14])
+    np.testing.assert_array_equal(curve.val_epochs, [1, 2])
+    np.testing.assert_allclose(curve.val_seconds, [14, 35])
+    np.testing.assert_allclose(curve.val_scores['mAP'], [0.05, 0.11])
+
+
 def test_run_begun_anew_replaces_the_old_one(tmp_path: Path):
     write_run(tmp_path, '20260101_000000', [train_entry(5, 1, 2.0, 9.0), val_entry(1, 0.05)])
     write_run(tmp_path, '20260101_010000', [train_entry(5, 1, 1.0, 3.0)])

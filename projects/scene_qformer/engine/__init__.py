@@ -5,8 +5,10 @@ from .durable_backend import DurableBackend
 from .durable_checkpoint_hook import DurableCheckpointHook
 from .durable_file import NotWrittenError
 from .exact_resume_hook import ExactResumeHook
+from .finite_step_hook import FiniteStepHook, NonFiniteGradientError
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .loading_faults_hook import LoadingFaultsHook
+from .loss_spike_hook import LossSpikeHook
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .process_group import ProcessGroupError, join_processes
 from .resumable_loop import ResumableEpochTrainLoop
@@ -17,9 +19,10 @@ from .whole_checkpoint import find_whole_checkpoint
 
 __all__ = [
     'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'DataOnlyPickleHandler',
-    'DataOnlyYamlHandler', 'DurableBackend', 'DurableCheckpointHook', 'ExactResumeHook',
-    'LayerDecayOptimWrapperConstructor', 'LoadingFaultsHook', 'MuonAdamW', 'MuonOptimWrapperConstructor',
-    'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy', 'bfloat16_is_fast',
-    'checkpoint_weights', 'cpu_multiplies_bfloat16', 'find_whole_checkpoint', 'join_processes',
+    'DataOnlyYamlHandler', 'DurableBackend', 'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook',
+    'LayerDecayOptimWrapperConstructor', 'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW',
+    'MuonOptimWrapperConstructor', 'NonFiniteGradientError', 'NotWrittenError', 'ProcessGroupError',
+    'ResumableEpochTrainLoop', 'ShardedStrategy', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16',
+    'find_whole_checkpoint', 'join_processes',
     'load_from_safe_file', 'require_weights'
 ]

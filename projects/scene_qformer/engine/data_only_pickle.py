@@ -105,8 +105,9 @@ def reconstruct(*_: Any) -> PickledArray:
 
 def scalar(dtype: Any, content: Any = b'') -> Any:
     """In place of ``numpy.core.multiarray.scalar``."""
-    array = make_array(content, dtype, ())
-    return array[()]
+    if type(dtype) is PickledDtype and dtype.dtype.kind in 'biufc' and len(content) == dtype.dtype.itemsize:
+        return np.frombuffer(content, dtype.dtype)[0]  # an info file holds hundreds a frame
+    return make_array(content, dtype, ())[()]
 
 
 class _Harmless:
@@ -176,11 +177,13 @@ _GROWTH = 100  # bytes of memory by byte of a pickle: an empty dict takes 64 and
 
 
 class _DataOnlyUnpickler(pickle.Unpickler):
+    handed_out = False  # without a stand-in in it, the data need not be looked through
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HANDED_OUT:
             raise pickle.UnpicklingError(f'it refers to {module}.{name}; only plain Python containers and NumPy arrays '
                                          'of numbers and texts are read')
+        self.handed_out = True
         return _Harmless(_HANDED_OUT[module, name])
 
 
@@ -198,9 +201,10 @@ def loads_data(content: bytes, source: str) -> Any:
         ValueError: If it is damaged, or holds or asks for anything else; names the source.
     """
     try:
+        unpickler = _DataOnlyUnpickler(io.BytesIO(content))
         with bounded_memory(_GROWTH * len(content)):  # two opcodes can ask for any amount, by a place in the memo
-            value = _DataOnlyUnpickler(io.BytesIO(content)).load()
-        return with_arrays(value)
+            value = unpickler.load()
+        return with_arrays(value) if unpickler.handed_out else value
     except RecursionError:
         found = 'it is nested too deeply'
     except MemoryError:
@@ -235,17 +239,20 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
         elif isinstance(entry, (PickledDtype, _Harmless)):
             raise pickle.UnpicklingError('the name of a function where data was expected')
         kind = type(entry)
+        if kind is list and _LEAVES.issuperset(map(type, entry)):  # most of all there is: rows of matrices, boxes
+            return entry
         if kind not in _CONTAINERS and not (kind is np.ndarray and entry.dtype.kind == 'O') and not isinstance(
                 entry, opened):
             return entry
         if id(entry) in seen:
             return seen[id(entry)]
         seen[id(entry)] = entry
-        if kind in (set, frozenset, dict, OrderedDict) and any(isinstance(key, _STAND_INS) for key in entry):
+        if kind in (set, frozenset, dict, OrderedDict) and any(type(key) in _STAND_INS for key in entry):
             raise pickle.UnpicklingError('an array as a key or in a set')
         if kind in (dict, OrderedDict):
             for key, part in entry.items():
-                entry[key] = resolve(part)
+                if type(part) not in _LEAVES:
+                    entry[key] = resolve(part)
         elif kind is list:
             entry[:] = [resolve(part) for part in entry]
         elif kind is tuple:
@@ -264,5 +271,6 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
     return resolve(value)
 
 
+_LEAVES = frozenset((float, int, str, bool, type(None), np.float64, np.float32, np.bool_))
 _CONTAINERS = (dict, OrderedDict, list, tuple, set, frozenset)
 _STAND_INS = (PickledArray, PickledDtype, _Harmless)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 PARTIAL, DIGEST = '.partial', '.sha256'
@@ -84,7 +85,8 @@ def _replace(contents: dict[Path, bytes]) -> None:
         raise NotWrittenError(error.errno, _not_written(first, needed, error)) from error
     finally:  # an error, or Ctrl-C
         for aside in asides.values():
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # the one that counts is on its way
+                aside.unlink()
 
 
 def check_digest(path: str | Path) -> None:

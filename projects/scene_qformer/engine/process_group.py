@@ -74,10 +74,11 @@ def join_processes(cfg: Config) -> None:
     set_multi_processing(**cfg.env_cfg.get('mp_cfg', {}), distributed=True)
     if not is_distributed():
         try:
+            meeting_place = _store_of_this_attempt(cfg.launcher, settings)
             if has_gpu:
-                init_dist(cfg.launcher, **settings)
+                init_dist(cfg.launcher, **settings, **meeting_place)
             else:
-                _init_without_gpu(cfg.launcher, settings)
+                _init_without_gpu(cfg.launcher, {**settings, **meeting_place})
         except (RuntimeError, ValueError) as error:  # torch's own: DistStoreError, DistNetworkError ...
             raise ProcessGroupError(_nobody_there(settings, error)) from error
     compare_settings(settings_of(cfg))
@@ -163,6 +164,24 @@ def _init_without_gpu(launcher: str, settings: Mapping[str, Any]) -> None:
     os.environ.setdefault('MASTER_PORT', str(settings.get('port') or 29500))  # torch's default
     others = {name: value for name, value in settings.items() if name not in ('backend', 'timeout', 'port')}
     distributed.init_process_group('gloo', timeout=timedelta(seconds=settings.get('timeout') or TIMEOUT), **others)
+
+
+def _store_of_this_attempt(launcher: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Where processes meet that torchrun has started anew, on one machine.
+
+    Its own store outlives them. By default (``--rdzv_backend static``), the addresses of the processes before are still
+    in it, and those of the next attempt would wait for these for ever.
+    """
+    environment = os.environ
+    if (launcher != 'pytorch' or environment.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
+            or environment.get('GROUP_WORLD_SIZE') != '1'):  # torchrun counts attempts on each machine for itself
+        return {}
+    rank, world_size = int(environment['RANK']), int(environment['WORLD_SIZE'])
+    store = distributed.TCPStore(environment['MASTER_ADDR'], int(environment['MASTER_PORT']), world_size,
+                                 is_master=False, wait_for_workers=False,
+                                 timeout=timedelta(seconds=settings.get('timeout') or TIMEOUT))
+    attempt = environment.get('TORCHELASTIC_RESTART_COUNT', '0')
+    return dict(store=distributed.PrefixStore(f'attempt {attempt}', store), rank=rank, world_size=world_size)
 
 
 def _nobody_there(settings: Mapping[str, Any], error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Training whose weights, gradients and optimizer state are spread over processes (PyTorch's FSDP)."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from mmengine._strategy import FSDPStrategy
 from mmengine.dist import broadcast
 from mmengine.optim import BaseOptimWrapper
-from mmengine.registry import FUNCTIONS, STRATEGIES
+from mmengine.registry import FUNCTIONS, OPTIMIZERS, STRATEGIES
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateDictConfig, StateDictConfig
 
@@ -86,10 +86,11 @@ class ShardedStrategy(FSDPStrategy):
         Raises:
             ValueError: If the optimizer needs whole matrices.
         """
-        built = super().build_optim_wrapper(optim_wrapper, model)
-        if isinstance(getattr(built, 'optimizer', None), MuonAdamW):
+        optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, Mapping) else None
+        if isinstance(optimizer, Mapping) and OPTIMIZERS.get(optimizer['type']) is MuonAdamW:
             raise ValueError('MuonAdamW needs whole matrices, and with FSDP a process has pieces of them: take AdamW, '
                              'or train without `strategy`.')
+        built = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(built, 'clip_grad_kwargs', None) and built.clip_func is nn.utils.clip_grad_norm_:
             built.clip_func = self._clip_joint_norm
         return built

@@ -1,10 +1,10 @@
 """The parts of the network and their wiring."""
+from ..finite_losses import NonFiniteLossError
 from .attention import GlobalAttention
 from .attention_maps import attention_weights, record_attention
 from .backbones import TimmBackbone
 from .blip2_decoder import Blip2QueryDecoder
 from .blip2_weights import load_blip2_query_tokens, load_blip2_weights
-from .finite_losses import NonFiniteLossError
 from .heads import BBox3DL1Cost, ImageCenterHead, NMSFreeBBoxCoder, SceneDetectionHead
 from .image_center_pretraining import ImageCenterPretraining
 from .joint_scene_encoder import JointSceneEncoder

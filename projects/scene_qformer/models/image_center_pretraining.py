@@ -5,8 +5,8 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
+from ..finite_losses import check_finite_losses
 from .camera_mask import read_camera_mask
-from .finite_losses import check_finite_losses
 from .surround_memory import extract_surround_feats, stack_cameras
 
 

@@ -11,15 +11,17 @@ from mmdet3d.registry import MODELS
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from ..finite_losses import check_finite_losses
 from .camera_mask import read_camera_mask
 from .checkpoint_shapes import refuse_other_shapes
-from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
+from .part_agreement import check_one_space, check_projector_width
 from .query_denoising import DenoisingQueries
 from .scene_queries import QuerySet
 from .scene_queries.query_set import check_query_group
+from .stated_sizes import check_stated_sizes
 from .surround_memory import extract_surround_feats, flatten_memory, stack_cameras
-from .token_projector import build_projector, input_width
+from .token_projector import build_projector
 
 
 class DecodedQueries(NamedTuple):
@@ -113,6 +115,9 @@ class SceneQFormer(Base3DDetector):
                  test_cfg: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        check_stated_sizes(neck=neck, positional_encoding=positional_encoding, scene_queries=scene_queries,
+                           decoder=decoder, token_position=token_position, projector=projector, bbox_head=bbox_head,
+                           aux_heads=aux_heads, denoising=denoising)
         self.backbone = MODELS.build(backbone)
         self.neck = MODELS.build(neck) if neck else None
         self.positional_encoding = MODELS.build(positional_encoding)
@@ -318,34 +323,3 @@ def freeze_parts(model: nn.Module, names: Sequence[str]) -> None:
             raise ValueError(f'frozen_parts names {name!r}, but this {type(model).__name__} has no such part. Its '
                              f'parts are {parts}.')
         getattr(model, name).requires_grad_(False)
-
-
-def check_projector_width(model: nn.Module) -> None:
-    """With ``token_position`` the projector reads more than the decoder's channels.
-
-    Detection never calls the projector, so that another width would show after the training only.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    width = getattr(model.decoder, 'embed_dims', None)
-    if model.token_position is None or model.projector is None or width is None:
-        return
-    expected, given = width + model.token_position.channels, input_width(model.projector)
-    if given not in (None, expected):
-        raise ValueError(f'With token_position, the projector reads {width} channels of the decoder and '
-                         f'{model.token_position.channels} of the position: set projector.in_channels={expected}, not '
-                         f'{given}, or token_position=None.')
-
-
-def check_one_space(model: nn.Module) -> None:
-    """Parts with a ``point_cloud_range`` read the same reference points, so they must mean the same space.
-
-    Raises:
-        ValueError: Names the parts that differ.
-    """
-    ranges = {name.rpartition('.')[0]: tuple(round(number, 4) for number in buffer.tolist())
-              for name, buffer in model.named_buffers() if name.endswith('.point_cloud_range')}
-    if len(set(ranges.values())) > 1:
-        raise ValueError('Parts that share reference points were given different point_cloud_range:\n  '
-                         + '\n  '.join(f'{name}: {numbers}' for name, numbers in ranges.items()))

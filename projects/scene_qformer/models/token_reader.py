@@ -5,8 +5,8 @@ from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from torch import Tensor
 
+from ..finite_losses import check_finite_losses
 from .checkpoint_shapes import refuse_other_shapes
-from .finite_losses import check_finite_losses
 from .language.text_samples import batch_text
 from .token_projector import build_projector, input_width
 

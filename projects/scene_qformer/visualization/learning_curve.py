@@ -52,13 +52,14 @@ def read_learning_curve(work_dir: str | Path, metrics: tuple[str, ...] = ('mAP',
     for path in paths:
         run = _read_json_lines(path)
         first = next((record['step'] for record in run if 'loss' in record), None)
-        if first is None:  # ended before its first entry
-            continue
         # entries of validation follow the training that they belong to; their own `step` counts epochs
-        keep = next((i for i, record in enumerate(records) if 'loss' in record and record['step'] >= first),
-                    len(records))
-        records = records[:keep] + run
-    if not records:
+        keep = next((i for i, record in enumerate(records) if 'loss' in record and first is not None
+                     and record['step'] >= first), len(records))
+        # a run that resumes at the end of an epoch validates first, perhaps once more
+        again = {record.get('step') for record in run[:next((i for i, record in enumerate(run) if 'loss' in record),
+                                                            len(run))]}
+        records = [record for record in records[:keep] if 'loss' in record or record.get('step') not in again] + run
+    if not any('loss' in record for record in records):
         raise ValueError(f'{", ".join(map(str, paths))}: no entry with a loss; the run ended before its first log '
                          'entry (default_hooks.logger.interval in the config)')
     return _to_curve(records, metrics)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from mmdet3d.structures import Det3DDataSample
 
+from scene_qformer.finite_losses import check_finite_losses
 from scene_qformer.models import NonFiniteLossError
-from scene_qformer.models.finite_losses import check_finite_losses
 
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf'), -float('inf')])

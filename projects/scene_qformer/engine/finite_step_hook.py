@@ -1,0 +1,209 @@
+"""No step on gradients that are not finite."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.registry import HOOKS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..finite_losses import ADVICE, FOUND, IN_CHARGE, NonFiniteLossError
+from .nonfinite_search import search_step
+from .seeding import seed_generators
+
+_STATE = 'finite_steps'  # in checkpoints
+POLICIES = ('stop', 'skip')
+
+
+class NonFiniteGradientError(FloatingPointError):
+    """Gradients were NaN or infinite."""
+
+
+@HOOKS.register_module()
+class FiniteStepHook(Hook):
+    """Looks at losses and gradients before an optimizer changes a weight, and stops or leaves the step out.
+
+    The look is one number a step, read on the host: the sum of the largest gradients of all parameters. All processes
+    decide alike. What the error says of parts is found by computing the step again, in the error's case alone: which
+    part gave the first output that is not finite, and whose gradients are not.
+
+    A step that is left out changes no weight, no state of the optimizer and no running statistics of batch norm; its
+    samples are not trained on, and the learning rate's schedule goes on. The log tells each of them, and their number
+    at the end. Numbers are kept in checkpoints.
+
+    With ``AmpOptimWrapper`` in float16, the loss scaler leaves out steps whose scaled gradients overflow, and makes the
+    scale smaller. These are counted apart, and only a *loss* that is not finite is a bad step there.
+
+    Args:
+        on_bad_step: ``stop``: raise; ``skip``: leave the step out.
+        max_in_a_row: With ``skip``: more bad steps one after the other stop the training.
+        max_in_all: With ``skip``: more bad steps in all stop it.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, on_bad_step: str = 'stop', max_in_a_row: int = 3, max_in_all: int = 100) -> None:
+        if on_bad_step not in POLICIES:
+            raise ValueError(f'FiniteStepHook: expected on_bad_step to be one of {", ".join(POLICIES)}, got '
+                             f'{on_bad_step!r}.')
+        if min(max_in_a_row, max_in_all) < 1:
+            raise ValueError(f'FiniteStepHook: max_in_a_row and max_in_all must be at least 1, got {max_in_a_row} and '
+                             f"{max_in_all}. To allow none, leave on_bad_step='stop'.")
+        self.on_bad_step, self.max_in_a_row, self.max_in_all = on_bad_step, max_in_a_row, max_in_all
+        self.in_a_row = self.in_all = self.scaled_down = 0
+        self._batches: list[Any] = []  # of the step, since the last one
+        self._losses: list[str] = []  # of them, those that are not finite
+        self._statistics: list[tuple[Tensor, Tensor]] = []
+        self._looked = False
+
+    def before_train(self, runner: Any) -> None:
+        """Be called before every step of every optimizer."""
+        wrapper = runner.optim_wrapper
+        for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
+            each.optimizer.register_step_pre_hook(lambda each, *_: self._before_step(runner, each))
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Remember what the step is made of."""
+        if not self._batches and self.on_bad_step == 'skip':
+            self._statistics = [(buffer, buffer.clone()) for buffer in _running_statistics(runner.model)]
+        self._batches.append(data_batch)
+        self._looked = False
+        runner.message_hub.update_info(IN_CHARGE, True, resumed=False)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Forget it, where it led to a step."""
+        self._collect_losses(runner)
+        runner.message_hub.pop_info(IN_CHARGE, None)
+        if self._looked:
+            self._start_anew()
+        elif _scaler_left_out(runner.optim_wrapper):
+            self.scaled_down += 1
+            if self._any_process(bool(self._losses)):
+                self._bad_step(runner, None)
+            self._start_anew()
+
+    def after_train(self, runner: Any) -> None:
+        """Say what was left out in all."""
+        if self.in_all or self.scaled_down:
+            print_log(f'Steps left out: {self.in_all} whose losses or gradients were not finite, {self.scaled_down} by '
+                      'the loss scaler.', 'current', logging.WARNING)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Keep the numbers."""
+        checkpoint[_STATE] = dict(in_a_row=self.in_a_row, in_all=self.in_all, scaled_down=self.scaled_down)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Go on counting, if training resumes."""
+        if runner._resume:
+            for name, number in checkpoint.get(_STATE, {}).items():
+                setattr(self, name, number)
+
+    def _before_step(self, runner: Any, optimizer: torch.optim.Optimizer) -> None:
+        """Raise or take the gradients away, by which an optimizer leaves a parameter as it is."""
+        self._looked = True
+        self._collect_losses(runner)
+        gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
+                     if parameter.grad is not None]
+        finite = not gradients or bool(torch.stack(_norms(gradients)).sum().isfinite())
+        if not self._any_process(not finite or bool(self._losses)):
+            self.in_a_row = 0
+            return
+        self._bad_step(runner, optimizer)
+
+    def _bad_step(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
+        found = self._describe(runner)
+        if self.on_bad_step == 'stop':
+            self._raise(runner, f'Training stopped, no weight was changed by this step: {found} {ADVICE} Or let such '
+                        "steps be left out: default_hooks.finite_steps.on_bad_step='skip'.")
+        self.in_a_row += 1
+        self.in_all += 1
+        if self.in_a_row > self.max_in_a_row or self.in_all > self.max_in_all:
+            self._raise(runner, f'Training stopped after {self.in_a_row} bad steps in a row and {self.in_all} in all '
+                        f'({self.max_in_a_row} and {self.max_in_all} are allowed), no weight was changed by this one: '
+                        f'{found} {ADVICE}')
+        print_log(f'Iteration {runner.iter + 1}: step left out ({self.in_a_row} in a row, {self.in_all} in all). '
+                  f'{found}', 'current', logging.WARNING)
+        for group in optimizer.param_groups if optimizer is not None else ():
+            for parameter in group['params']:
+                parameter.grad = None
+        with torch.no_grad():
+            for buffer, before in self._statistics:
+                buffer.copy_(before)
+
+    def _describe(self, runner: Any) -> str:
+        tokens = [str(sample.metainfo.get('sample_token', '?')) for batch in self._batches
+                  for sample in _samples(batch)]
+        what = f'{", ".join(self._losses)} in' if self._losses else 'gradients that are not finite from'
+        return f'{what} the batch of samples {", ".join(tokens) or "?"}. {self._search(runner)}'
+
+    def _search(self, runner: Any) -> str:
+        model = runner.model
+        if is_model_wrapper(model):
+            if not isinstance(model, MMDistributedDataParallel):  # its weights are spread over processes
+                return f'Which part it was is not looked into under {type(model).__name__}.'
+            model = model.module
+        seed_generators(runner.seed or 0, runner.rank, runner.iter)  # as ExactResumeHook does before each step
+        losses, hub = list(self._losses), runner.message_hub
+        try:
+            with runner.optim_wrapper.optim_context(model):
+                return search_step(model, self._batches).as_text()
+        except RuntimeError as error:  # memory for a second pass, most of all
+            return f'Which part it was could not be found: {str(error).splitlines()[0]}.'
+        finally:
+            hub.pop_info(FOUND, None)
+            self._losses = losses
+
+    def _collect_losses(self, runner: Any) -> None:
+        self._losses += runner.message_hub.pop_info(FOUND, None) or []
+
+    def _raise(self, runner: Any, message: str) -> None:
+        runner.message_hub.pop_info(IN_CHARGE, None)
+        raise (NonFiniteLossError if self._losses else NonFiniteGradientError)(message)
+
+    def _start_anew(self) -> None:
+        self._batches, self._losses, self._statistics = [], [], []
+
+    @staticmethod
+    def _any_process(here: bool) -> bool:
+        if get_world_size() == 1:
+            return here
+        anywhere = torch.tensor(int(here))
+        all_reduce(anywhere, op='max')
+        return bool(anywhere)
+
+
+def _norms(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """The largest of each gradient, on one device; not finite where a number is not."""
+    device = gradients[0].device
+    by_kind: dict[tuple, list[Tensor]] = {}
+    for gradient in gradients:
+        values = gradient.coalesce().values() if gradient.is_sparse else gradient.detach()
+        by_kind.setdefault((values.device, values.dtype), []).append(values)
+    # Infinity norms: no squares, which overflow at 2e19 in float32
+    norms = [norm for values in by_kind.values() for norm in torch._foreach_norm(values, float('inf'))]
+    return [norm.to(device, torch.float32) for norm in norms]
+
+
+def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
+    for module in model.modules():
+        if isinstance(module, _NormBase) and module.track_running_stats and module.training:
+            yield from (buffer for buffer in module.buffers(recurse=False))
+
+
+def _samples(batch: Any) -> list:
+    return batch.get('data_samples') or [] if isinstance(batch, dict) else []
+
+
+def _scaler_left_out(wrapper: Any) -> bool:
+    """Whether gradients were due for a step, and a loss scaler did not let it happen."""
+    return hasattr(wrapper, 'loss_scaler') and wrapper.should_update()

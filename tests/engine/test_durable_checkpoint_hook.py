@@ -1,0 +1,88 @@
+import errno
+import subprocess
+
+import pytest
+
+from scene_qformer.engine import NotWrittenError, durable_checkpoint_hook
+from tests.small_training import Score, make_runner, train_on, train_until
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py')  # the config
+
+
+def with_digests(*files):
+    return sorted([*files, *(f'{name}.sha256' for name in files)])
+
+
+def test_files_that_are_kept(tmp_path):
+    make_runner(tmp_path, checkpoint=dict(interval=1, max_keep_ckpts=2)).train()
+    assert names(tmp_path) == sorted([*with_digests('epoch_2.pth', 'epoch_3.pth'), 'last_checkpoint'])
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_3.pth')
+    for name in ('epoch_2.pth.sha256', 'epoch_3.pth.sha256'):
+        assert subprocess.run(['sha256sum', '-c', name], cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_old_ones_go_when_the_new_one_is_whole(tmp_path, monkeypatch):
+    """Here the third is never written: the two before must stay."""
+    runner = make_runner(tmp_path, checkpoint=dict(interval=1, max_keep_ckpts=2))
+    save = runner.save_checkpoint
+
+    def full_at_the_third(folder, name, **options):
+        if name == 'epoch_3.pth':
+            raise NotWrittenError(errno.ENOSPC, 'full')
+        save(folder, name, **options)
+
+    monkeypatch.setattr(runner, 'save_checkpoint', full_at_the_third)
+    with pytest.raises(NotWrittenError):
+        runner.train()
+    assert names(tmp_path) == sorted([*with_digests('epoch_1.pth', 'epoch_2.pth'), 'last_checkpoint'])
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+
+def test_best_ones(tmp_path, monkeypatch):
+    """At any time a best one is there: the old one goes after the new one is written."""
+    Score.scores = [1., 3., 2.]
+    there = []
+    catch_up = durable_checkpoint_hook._RemovesLater.catch_up
+
+    def note(backend, keep):
+        there.append([name for name in names(tmp_path) if name.startswith('best') and name.endswith('.pth')])
+        catch_up(backend, keep)
+
+    monkeypatch.setattr(durable_checkpoint_hook._RemovesLater, 'catch_up', note)
+    make_runner(tmp_path, validate=True, checkpoint=dict(interval=1, max_keep_ckpts=1, save_best='test/score',
+                                                         rule='greater', published_keys=['state_dict'])).train()
+    assert ['best_test_score_epoch_1.pth', 'best_test_score_epoch_2.pth'] in there
+    left = [name for name in names(tmp_path) if name.endswith('.pth') and '-' not in name]
+    assert left == ['best_test_score_epoch_2.pth', 'epoch_3.pth']
+    published = [name for name in names(tmp_path) if '-' in name]
+    assert len(published) == 4 and all(f'{name}.sha256' in published for name in published if name.endswith('.pth'))
+
+
+def test_nothing_to_resume_from(tmp_path, caplog):
+    assert min(train_on(tmp_path).steps) == 1
+
+
+def test_halves_are_cleared_away(tmp_path):
+    (tmp_path / '.epoch_1.pth.partial').write_bytes(b'half')
+    (tmp_path / '.mine.partial.txt').write_bytes(b'not ours')
+    make_runner(tmp_path).train()
+    assert not (tmp_path / '.epoch_1.pth.partial').exists() and (tmp_path / '.mine.partial.txt').exists()
+
+
+def test_the_torn_one_is_kept_and_the_one_before_is_used(tmp_path):
+    train_until(tmp_path, 13, checkpoint=dict(interval=1))
+    (tmp_path / 'epoch_2.pth').write_bytes(b'torn')
+    assert min(train_on(tmp_path, checkpoint=dict(interval=1)).steps) == 7
+    assert (tmp_path / 'epoch_2.pth.torn').read_bytes() == b'torn'
+    assert (tmp_path / 'epoch_2.pth.torn.sha256').is_file() and (tmp_path / 'epoch_3.pth').is_file()
+
+
+def test_a_second_training_in_the_folder_is_told(tmp_path, monkeypatch):
+    make_runner(tmp_path).train()
+    told = []
+    runner = make_runner(tmp_path)
+    monkeypatch.setattr(runner.logger, 'warning', told.append)
+    runner.train()
+    assert any('holds 1 checkpoints of an earlier training, the newest epoch_3.pth' in str(text) for text in told)

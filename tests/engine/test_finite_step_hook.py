@@ -1,0 +1,153 @@
+"""A step on numbers that are not finite is told with names, and changes nothing."""
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+
+from scene_qformer.engine import FiniteStepHook, MuonAdamW, NonFiniteGradientError
+from scene_qformer.models import NonFiniteLossError
+from tests.engine.training_with_faults import Parts, train
+
+NAN, INF = float('nan'), float('inf')
+
+
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_same(first, second):
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_nothing_happens_where_all_is_finite(tmp_path):
+    watched, plain = Parts(), Parts()
+    train(tmp_path / 'a', watched, [FiniteStepHook()], name='a')
+    train(tmp_path / 'b', plain, [], name='b')
+    assert_same(watched.state_dict(), plain.state_dict())
+    assert not torch.equal(watched.backbone.weight, Parts().backbone.weight)
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=1.)])
+def test_gradients_are_named_with_their_samples(tmp_path, clip):
+    model = Parts(bad_gradients=[2])
+    with pytest.raises(NonFiniteGradientError) as error:
+        train(tmp_path, model, [FiniteStepHook()], clip=clip)
+    text = str(error.value)
+    assert 'samples sample 4, sample 5' in text and 'no weight was changed' in text
+    assert 'how many numbers of them: head.weight (6)' in text and 'output' not in text
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_losses_are_named_with_the_first_part_that_gave_such_a_number(tmp_path):
+    with pytest.raises(NonFiniteLossError) as error:
+        train(tmp_path, Parts(), [FiniteStepHook()], bad={7: NAN})
+    text = str(error.value)
+    assert 'loss_a=nan, loss_b=nan in the batch of samples sample 6, sample 7' in text
+    assert 'The inputs held such numbers: inputs.' in text
+    assert 'The first output that was not finite came from backbone.' in text
+    assert 'backbone.weight (15), ' in text and ' and 1 more.' in text  # six parameters, five of them told
+
+
+def test_weights_that_were_spoilt_before_are_told(tmp_path):
+    model = Parts()
+    model.head.bias.data[1] = INF
+    with pytest.raises(NonFiniteLossError, match='Already before the step, head.bias held numbers that are not finite'):
+        train(tmp_path, model, [FiniteStepHook()])
+
+
+@pytest.mark.parametrize('fault', [dict(bad={4: NAN}), dict(bad={5: INF}), dict(gradients=[2]), dict(loss=[2])])
+def test_a_step_that_is_left_out_changes_nothing(tmp_path, fault):
+    """The third of seven steps is bad: weights, optimizer and batch norm are as after the six others."""
+    model = Parts(fault.get('gradients', ()), fault.get('loss', ()))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    before, after = [], []
+
+    class Look(FiniteStepHook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            super().before_train_iter(runner, batch_idx, data_batch)
+            if runner.iter == 2:
+                before.append((state_of(model), [value.clone() for each in optimizer.state.values()
+                                                 for value in each.values()]))
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+            if runner.iter == 2:
+                after.append((state_of(model), [value.clone() for each in optimizer.state.values()
+                                                for value in each.values()]))
+
+    hook = Look('skip')
+    train(tmp_path, model, [hook], fault.get('bad'), OptimWrapper(optimizer))
+    (weights, moments), (weights_after, moments_after) = before[0], after[0]
+    assert_same(weights, weights_after)
+    assert len(moments) == 3 * 6 and all(map(torch.equal, moments, moments_after))
+    assert (hook.in_all, hook.in_a_row) == (1, 0)
+    assert not torch.equal(model.head.weight, weights['head.weight'])  # the later steps were made
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_one_bad_part_spoils_the_whole_accumulated_step(tmp_path):
+    """Steps of two batches: 0-1, 2-3, 4-5, 6. Batch 2 is bad, so that the second is left out."""
+    hook, model = FiniteStepHook('skip'), Parts()
+    train(tmp_path, model, [hook], bad={4: NAN}, accumulate=2)
+    assert hook.in_all == 1 and all(value.isfinite().all() for value in model.state_dict().values())
+    with pytest.raises(NonFiniteLossError, match='samples sample 4, sample 5, sample 6, sample 7'):
+        train(tmp_path, Parts(), [FiniteStepHook()], bad={4: NAN}, accumulate=2, name='stop')
+
+
+@pytest.mark.parametrize(('options', 'bad', 'message'), [
+    (dict(max_in_a_row=2), [2, 3, 4], '3 bad steps in a row and 3 in all .2 and 100 are allowed'),
+    (dict(max_in_all=2), [1, 3, 5], '1 bad steps in a row and 3 in all .3 and 2 are allowed'),
+])
+def test_more_bad_steps_than_allowed_stop(tmp_path, options, bad, message):
+    with pytest.raises(NonFiniteGradientError, match=message):
+        train(tmp_path, Parts(bad_gradients=bad), [FiniteStepHook('skip', **options)])
+
+
+def test_as_many_bad_steps_as_allowed_do_not(tmp_path):
+    hook = FiniteStepHook('skip', max_in_a_row=2, max_in_all=4)
+    train(tmp_path, Parts(bad_gradients=[1, 2, 4, 5]), [hook])
+    assert hook.in_all == 4
+
+
+def test_with_muon(tmp_path):
+    model = Parts(bad_gradients=[3])
+    groups = [dict(params=[model.backbone.weight, model.head.weight], muon=True),
+              dict(params=[model.backbone.bias, model.head.bias, *model.norm.parameters()], muon=False)]
+    hook = FiniteStepHook('skip')
+    train(tmp_path, model, [hook], optim_wrapper=OptimWrapper(MuonAdamW(groups)))
+    assert hook.in_all == 1 and all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_large_gradients_are_finite(tmp_path):
+    """Their squares are not: 1e25 ** 2 in float32."""
+    hook = FiniteStepHook()
+    hook.before_train_iter(Runnerlike(), 0, {})
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.full((3, ), 1e25)
+    hook._before_step(Runnerlike(), torch.optim.SGD([parameter], lr=1.))
+    assert hook.in_all == 0
+
+
+class Runnerlike:
+    class message_hub:
+        update_info = staticmethod(lambda *args, **kwargs: None)
+        pop_info = staticmethod(lambda *args: None)
+
+
+def test_numbers_survive_a_checkpoint():
+    hook, other, checkpoint = FiniteStepHook('skip'), FiniteStepHook('skip'), {}
+    hook.in_all, hook.in_a_row, hook.scaled_down = 7, 2, 5
+    hook.before_save_checkpoint(None, checkpoint)
+    other.after_load_checkpoint(type('Runner', (), dict(_resume=True)), checkpoint)
+    assert (other.in_all, other.in_a_row, other.scaled_down) == (7, 2, 5)
+    anew = FiniteStepHook()
+    anew.after_load_checkpoint(type('Runner', (), dict(_resume=False)), checkpoint)
+    assert anew.in_all == 0
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(on_bad_step='ignore'), "one of stop, skip, got 'ignore'"), (dict(max_in_all=0), 'must be at least 1'),
+])
+def test_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        FiniteStepHook(**arguments)
