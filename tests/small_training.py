@@ -84,7 +84,7 @@ class Note(Hook):
 
 def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | None = None, batch_size: int = 2,
                 sampler: str = 'ResumableSampler', loop: str = 'ResumableEpochTrainLoop', workers: int = 0,
-                validate: bool = False, wrapper: dict | None = None, **options) -> Runner:
+                validate: bool = False, wrapper: dict | None = None, length: dict | None = None, **options) -> Runner:
     """A runner of three epochs of eleven samples, six steps each, with a checkpoint every ``checkpoint['interval']``.
 
     Args:
@@ -96,6 +96,7 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
         workers: That load samples.
         validate: After each epoch; :class:`Score` says with what result.
         wrapper: Of the optimizer.
+        length: Of the training, as the loop wants it.
         **options: Of the runner.
     """
     torch.manual_seed(5)
@@ -107,7 +108,7 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
         model=Regression(), work_dir=str(work_dir),
         train_dataloader=dict(dataset=dataset, batch_size=batch_size, num_workers=workers,
                               sampler=dict(type=sampler, shuffle=True)),
-        train_cfg=dict(type=loop, max_epochs=3),
+        train_cfg=dict(type=loop, **(length or dict(max_epochs=3))),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1), **(wrapper or {})),
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=9),
         default_hooks=dict(checkpoint=dict(type='DurableCheckpointHook', **(checkpoint or {})),

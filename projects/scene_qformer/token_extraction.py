@@ -109,9 +109,21 @@ def compute_tokens(model: BaseModel, batch: Mapping, space: str = 'tokens') -> t
 
     Returns:
         ``(B, Q, C)`` or ``(B, Q, D)`` float32 on the CPU; of the groups that become tokens, where there are groups.
+
+    Raises:
+        FloatingPointError: If some are not finite; names the samples.
     """
     batch = model.data_preprocessor(batch, training=False)
     if space == 'tokens':
-        return model(**batch, mode='tensor').float().cpu()
-    decoded = model.decode_queries(batch['inputs']['imgs'], [sample.metainfo for sample in batch['data_samples']])
-    return model.token_queries(decoded).float().cpu()
+        tokens = model(**batch, mode='tensor').float().cpu()
+    else:
+        decoded = model.decode_queries(batch['inputs']['imgs'], [sample.metainfo for sample in batch['data_samples']])
+        tokens = model.token_queries(decoded).float().cpu()
+    finite = tokens.flatten(1).isfinite().all(1).tolist()
+    if not all(finite):
+        bad = [str(sample.metainfo.get('sample_token')) for sample, good in zip(batch['data_samples'], finite)
+               if not good]
+        raise FloatingPointError(f'The scene tokens of sample {", ".join(bad)} are not finite. If they are those of '
+                                 'one sample, look at its images and calibration; if of all, the checkpoint holds '
+                                 'such numbers, or float16 overflowed.')
+    return tokens

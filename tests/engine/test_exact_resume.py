@@ -84,6 +84,14 @@ def test_mmengines_parts_resume_whole_epochs(tmp_path):
     assert min(after.steps) == 7
 
 
+def test_training_by_steps(alone, tmp_path):
+    """mmengine's loop reads what was trained on once more; the steps are the same."""
+    settings = dict(loop='IterBasedTrainLoop', length=dict(max_iters=6), checkpoint=EVERY_2)
+    train_until(tmp_path, 3, **settings)
+    after = train_on(tmp_path, **settings)
+    assert after.steps == {step: alone.steps[step] for step in range(3, 7)}
+
+
 def test_without_the_state_of_the_optimizer(tmp_path):
     make_runner(tmp_path, checkpoint=dict(interval=3, save_optimizer=False)).train()
     with pytest.raises(ValueError, match='holds weights, but not the state of the optimizer'):

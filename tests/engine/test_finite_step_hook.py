@@ -119,19 +119,50 @@ def test_with_muon(tmp_path):
 
 
 def test_large_gradients_are_finite(tmp_path):
-    """Their squares are not: 1e25 ** 2 in float32."""
+    """Their squares are not: 1e25 ** 2 in float32. Nothing is clipped, so nothing is lost."""
+    class Large(Parts):
+        def forward(self, *args, **kwargs):
+            return {name: loss * 1e25 for name, loss in super().forward(*args, **kwargs).items()}
+
     hook = FiniteStepHook()
-    hook.before_train_iter(Runnerlike(), 0, {})
-    parameter = torch.nn.Parameter(torch.zeros(3))
-    parameter.grad = torch.full((3, ), 1e25)
-    hook._before_step(Runnerlike(), torch.optim.SGD([parameter], lr=1.))
+    train(tmp_path, Large(), [hook])
     assert hook.in_all == 0
 
 
-class Runnerlike:
-    class message_hub:
-        update_info = staticmethod(lambda *args, **kwargs: None)
-        pop_info = staticmethod(lambda *args: None)
+class Overflowing(torch.optim.Optimizer):
+    """As a fused optimizer under a loss scaler, which says in ``found_inf`` that it leaves this step out."""
+
+    def __init__(self, params):
+        super().__init__(params, dict(lr=0.01))
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.steps += 1
+        for parameter in self.param_groups[0]['params'] if not self.found_inf else ():
+            parameter -= 0.01 * parameter.grad
+
+
+def test_the_loss_scalers_overflows_are_no_bad_steps(tmp_path):
+    model, hook = Parts(bad_gradients=[1, 2]), FiniteStepHook()
+    optimizer = Overflowing(model.parameters())
+
+    class Scaler(FiniteStepHook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            optimizer.found_inf = torch.tensor(float(runner.iter in (1, 2)))
+
+    train(tmp_path, model, [hook, Scaler()], optim_wrapper=OptimWrapper(optimizer))
+    assert (hook.in_all, hook.scaled_down, hook.scaled_in_a_row) == (0, 2, 0) and optimizer.steps == 7
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_overflows_without_end_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr('scene_qformer.engine.finite_step_hook._HALVINGS', 3)
+    model = Parts(bad_gradients=range(7))
+    optimizer = Overflowing(model.parameters())
+    optimizer.found_inf = torch.tensor(1.)
+    with pytest.raises(NonFiniteGradientError, match='left out 4 steps in a row.*samples sample 6, sample 7.*head'):
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=OptimWrapper(optimizer))
 
 
 def test_numbers_survive_a_checkpoint():

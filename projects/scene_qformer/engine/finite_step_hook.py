@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
@@ -20,6 +21,7 @@ from .seeding import seed_generators
 
 _STATE = 'finite_steps'  # in checkpoints
 POLICIES = ('stop', 'skip')
+_HALVINGS = 40  # from the largest scale to one at which nothing overflows but infinity
 
 
 class NonFiniteGradientError(FloatingPointError):
@@ -38,8 +40,9 @@ class FiniteStepHook(Hook):
     samples are not trained on, and the learning rate's schedule goes on. The log tells each of them, and their number
     at the end. Numbers are kept in checkpoints.
 
-    With ``AmpOptimWrapper`` in float16, the loss scaler leaves out steps whose scaled gradients overflow, and makes the
-    scale smaller. These are counted apart, and only a *loss* that is not finite is a bad step there.
+    With ``AmpOptimWrapper``, the loss scaler leaves out steps whose scaled gradients overflow, and makes the scale
+    smaller. These are counted apart; a *loss* that is not finite is a bad step there, too. More overflows in a row than
+    a scale can be halved for good stop the training.
 
     Args:
         on_bad_step: ``stop``: raise; ``skip``: leave the step out.
@@ -60,7 +63,8 @@ class FiniteStepHook(Hook):
             raise ValueError(f'FiniteStepHook: max_in_a_row and max_in_all must be at least 1, got {max_in_a_row} and '
                              f"{max_in_all}. To allow none, leave on_bad_step='stop'.")
         self.on_bad_step, self.max_in_a_row, self.max_in_all = on_bad_step, max_in_a_row, max_in_all
-        self.in_a_row = self.in_all = self.scaled_down = 0
+        self.in_a_row = self.in_all = self.scaled_down = self.scaled_in_a_row = 0
+        self._handles: list[Any] = []
         self._batches: list[Any] = []  # of the step, since the last one
         self._losses: list[str] = []  # of them, those that are not finite
         self._statistics: list[tuple[Tensor, Tensor]] = []
@@ -70,7 +74,8 @@ class FiniteStepHook(Hook):
         """Be called before every step of every optimizer."""
         wrapper = runner.optim_wrapper
         for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
-            each.optimizer.register_step_pre_hook(lambda each, *_: self._before_step(runner, each))
+            self._handles.append(each.optimizer.register_step_pre_hook(
+                lambda optimizer, *_, wrapper=each: self._before_step(runner, optimizer, wrapper)))
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Remember what the step is made of."""
@@ -87,20 +92,21 @@ class FiniteStepHook(Hook):
         if self._looked:
             self._start_anew()
         elif _scaler_left_out(runner.optim_wrapper):
-            self.scaled_down += 1
-            if self._any_process(bool(self._losses)):
-                self._bad_step(runner, None)
+            self._scaled_down(runner, None)
             self._start_anew()
 
     def after_train(self, runner: Any) -> None:
         """Say what was left out in all."""
+        for handle in self._handles:
+            handle.remove()
         if self.in_all or self.scaled_down:
             print_log(f'Steps left out: {self.in_all} whose losses or gradients were not finite, {self.scaled_down} by '
                       'the loss scaler.', 'current', logging.WARNING)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Keep the numbers."""
-        checkpoint[_STATE] = dict(in_a_row=self.in_a_row, in_all=self.in_all, scaled_down=self.scaled_down)
+        checkpoint[_STATE] = dict(in_a_row=self.in_a_row, in_all=self.in_all, scaled_down=self.scaled_down,
+                                  scaled_in_a_row=self.scaled_in_a_row)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Go on counting, if training resumes."""
@@ -108,17 +114,32 @@ class FiniteStepHook(Hook):
             for name, number in checkpoint.get(_STATE, {}).items():
                 setattr(self, name, number)
 
-    def _before_step(self, runner: Any, optimizer: torch.optim.Optimizer) -> None:
+    def _before_step(self, runner: Any, optimizer: torch.optim.Optimizer, wrapper: Any) -> None:
         """Raise or take the gradients away, by which an optimizer leaves a parameter as it is."""
         self._looked = True
         self._collect_losses(runner)
+        overflow = getattr(optimizer, 'found_inf', None)  # a scaler leaves it to fused optimizers to leave a step out
+        if overflow is not None and bool(overflow):
+            self._scaled_down(runner, optimizer)
+            return
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                      if parameter.grad is not None]
         finite = not gradients or bool(torch.stack(_norms(gradients)).sum().isfinite())
-        if not self._any_process(not finite or bool(self._losses)):
-            self.in_a_row = 0
-            return
-        self._bad_step(runner, optimizer)
+        # Clipping divides by a norm that may overflow while no gradient does: all of them are zero then
+        finite = finite and math.isfinite(_clipped_norm(wrapper))
+        if self._any_process(not finite or bool(self._losses)):
+            self._bad_step(runner, optimizer)
+        else:
+            self.in_a_row = self.scaled_in_a_row = 0
+
+    def _scaled_down(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
+        self.scaled_down += 1
+        self.scaled_in_a_row += 1
+        if self._any_process(bool(self._losses)):
+            self._bad_step(runner, optimizer)
+        elif self.scaled_in_a_row > _HALVINGS:
+            self._raise(runner, f'Training stopped: the loss scaler left out {self.scaled_in_a_row} steps in a row, so '
+                        f'gradients are not finite at any scale: {self._describe(runner)} {ADVICE}')
 
     def _bad_step(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
         found = self._describe(runner)
@@ -141,10 +162,15 @@ class FiniteStepHook(Hook):
                 buffer.copy_(before)
 
     def _describe(self, runner: Any) -> str:
+        """Of all processes: which losses, which samples; and what this one finds in its parts."""
         tokens = [str(sample.metainfo.get('sample_token', '?')) for batch in self._batches
                   for sample in _samples(batch)]
         what = f'{", ".join(self._losses)} in' if self._losses else 'gradients that are not finite from'
-        return f'{what} the batch of samples {", ".join(tokens) or "?"}. {self._search(runner)}'
+        told = f'{what} the batch of samples {", ".join(tokens) or "?"}'
+        shares = all_gather_object(told)
+        if len(shares) > 1:
+            told = '; '.join(f'process {rank}: {share}' for rank, share in enumerate(shares))
+        return f'{told}. {self._search(runner)}'
 
     def _search(self, runner: Any) -> str:
         model = runner.model
@@ -192,6 +218,12 @@ def _norms(gradients: Sequence[Tensor]) -> list[Tensor]:
     # Infinity norms: no squares, which overflow at 2e19 in float32
     norms = [norm for values in by_kind.values() for norm in torch._foreach_norm(values, float('inf'))]
     return [norm.to(device, torch.float32) for norm in norms]
+
+
+def _clipped_norm(wrapper: Any) -> float:
+    """The norm that gradients were divided by just now; 0 where none was."""
+    norm = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}') if wrapper.clip_grad_kwargs else None
+    return 0. if norm is None else float(norm.current())
 
 
 def _running_statistics(model: nn.Module) -> Iterator[Tensor]:

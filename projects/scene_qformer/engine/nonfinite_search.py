@@ -17,7 +17,7 @@ _SHOWN = 5  # parts in a message
 class Finding:
     """What a step looks like from inside."""
 
-    weights: tuple[str, ...] = ()  # parameters and buffers that are not finite before the step
+    weights: tuple[str, ...] = ()  # parameters that are not finite before the step
     inputs: tuple[str, ...] = ()  # what the data preprocessor hands on and is not finite
     output: str = ''  # the first part whose output is not finite
     gradients: tuple[tuple[str, int], ...] = ()  # parameters whose gradients are not, and how many numbers of each
@@ -44,8 +44,8 @@ def search_step(model: nn.Module, batches: Sequence[Any]) -> Finding:
         model: With ``data_preprocessor`` and mode ``loss``; not wrapped for several processes.
         batches: As the data loader gave them, one for each time that gradients were accumulated.
     """
-    named = [*model.named_parameters(), *model.named_buffers()]
-    weights = tuple(name for name, value in named if not _is_finite(value))
+    # not buffers: the step that is searched has changed the statistics of batch norm already
+    weights = tuple(name for name, value in model.named_parameters() if not _is_finite(value))
     first: list[str] = []
     inputs: dict[str, None] = {}
 

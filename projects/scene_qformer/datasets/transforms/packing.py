@@ -9,6 +9,9 @@ from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import compose_lidar2img, invert, to_homogeneous
 from ..calibration import is_calibrated
+from .finite_inputs import check_finite_inputs
+
+_ALWAYS = ('token', 'cam_names', 'camera_mask', 'cam2img', 'lidar2cam', 'lidar2img')
 
 
 @TRANSFORMS.register_module()
@@ -55,8 +58,8 @@ class PackSceneInputs(Pack3DDetInputs):
         """Pack one frame.
 
         Raises:
-            ValueError: If an intrinsic matrix is singular, of ``cam2img`` and ``lidar2cam`` only one is there, or the
-                frame has questions and was mirrored or scaled; names the sample.
+            ValueError: If an intrinsic matrix is singular, a number is not finite, of ``cam2img`` and ``lidar2cam``
+                only one is there, or the frame has questions and was mirrored or scaled; names the sample.
         """
         for key in ('cam2img', 'lidar2cam', 'ori_cam2img'):  # mmdet3d's own loader leaves nested lists
             if key in results:
@@ -70,6 +73,7 @@ class PackSceneInputs(Pack3DDetInputs):
         for key, source in (('ego2global', results), ('lidar2ego', results.get('lidar_points', {}))):
             if key in source:
                 results[key] = np.asarray(source[key], dtype=np.float64)
+        check_finite_inputs({key: value for key, value in results.items() if key in self.keys or key in _ALWAYS})
         images = results.pop('img') if 'img' in self.keys and _are_plain(results.get('img')) else None
         packed = super().pack_single_results(results)
         if images is not None:

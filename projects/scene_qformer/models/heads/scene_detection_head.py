@@ -228,8 +228,18 @@ class SceneDetectionHead(BaseModule):
         Returns:
             B ``InstanceData`` with ``bboxes_3d`` (LiDAR frame, 9 numbers, origin at the bottom centre), ``scores_3d``
             (descending) and ``labels_3d``.
+
+        Raises:
+            FloatingPointError: If a score or a code is not finite; names the samples. Such boxes would be left out as
+                if they were far away.
         """
         cls_scores, codes = self(queries[-1:], reference_points[-1:])
+        finite = (cls_scores[-1].isfinite().flatten(1).all(1) & codes[-1].isfinite().flatten(1).all(1)).tolist()
+        if not all(finite):
+            bad = [str(meta.get('sample_token', '?')) for meta, good in zip(batch_input_metas, finite) if not good]
+            raise FloatingPointError(f'Scores or boxes of sample {", ".join(bad)} are not finite. Of one sample: look '
+                                     'at its images and calibration; of all: the checkpoint holds such numbers, or '
+                                     'float16 overflowed.')
         results = []
         for scores, sample_codes, meta in zip(cls_scores[-1], codes[-1], batch_input_metas):
             boxes, box_scores, labels = self.bbox_coder.decode(scores, sample_codes)
