@@ -276,3 +276,49 @@ def test_real_frame(real_nuscenes_root, encoder, tmp_path):
     same(tokenizer(files, (nusc, sample['token'])), tokens)
     with pytest.raises(ValueError, match='CAM_FRONT is 800x450, but its calibration is for 1600x900'):
         tokenizer([cv2.resize(cv2.imread(file), (800, 450)) for file in files], (nusc, sample['token']))
+
+
+class TestMissingCameras:
+    """With ``on_fault='mask'`` the other cameras make the tokens, whatever is wrong with one, and it is said."""
+
+    @pytest.fixture(scope='class')
+    def tolerant(self, encoder) -> SceneTokenizer:
+        return SceneTokenizer(encoder.config, encoder.checkpoint, on_fault='mask')
+
+    def test_all_ways_to_lose_a_camera_are_one(self, tolerant, tokenizer, expected, files, arrays, info, tmp_path):
+        same(tolerant(files, arrays), expected[1])  # nothing is lost yet
+        broken = tmp_path / 'broken.jpg'
+        broken.write_bytes(Path(files[2]).read_bytes()[:700])
+        lost = {name: arrays[name].copy() for name in arrays}
+        lost['lidar2cam'][2] = np.nan
+        without = dict(info['images'])
+        del without[NUSCENES_CAMERAS[2]]
+        by_name = dict(zip(NUSCENES_CAMERAS, files))
+        del by_name[NUSCENES_CAMERAS[2]]
+        tokens = []
+        for images, cameras, reason in (
+                ([*files[:2], broken, *files[3:]], arrays, 'truncated'),
+                ([*files[:2], None, *files[3:]], arrays, 'There is no image of'),
+                (by_name, arrays, 'There is no image of'),
+                ([*files[:2], tmp_path / 'none.jpg', *files[3:]], arrays, 'There is no image file'),
+                (files, lost, 'singular or not finite'),
+                (None, without, 'The calibration lacks')):
+            with pytest.warns(UserWarning, match=rf'(?s){NUSCENES_CAMERAS[2]} is masked: .*{reason}'):
+                tokens.append(tolerant(images, cameras))
+            with pytest.raises((ValueError, OSError, TypeError), match=NUSCENES_CAMERAS[2]):
+                tokenizer(images, cameras)
+        assert all(torch.equal(other, tokens[0]) for other in tokens) and not torch.equal(tokens[0], expected[1])
+
+    def test_no_camera(self, tolerant, arrays):
+        with pytest.raises(ValueError, match='None of the 6 cameras'):
+            tolerant([None] * 6, arrays)
+
+    def test_an_optimised_model_refuses(self, encoder, files, arrays):
+        fast = SceneTokenizer(encoder.config, encoder.checkpoint, on_fault='mask', optimize=dict(capture='none'))
+        with (pytest.warns(UserWarning, match='is masked'),
+              pytest.raises(ValueError, match='reads all cameras of every frame, and here one is missing')):
+            fast([None, *files[1:]], arrays)
+
+    def test_skip_is_for_training(self, encoder):
+        with pytest.raises(ValueError, match="on_fault='skip' is for training"):
+            SceneTokenizer(encoder.config, encoder.checkpoint, on_fault='skip')

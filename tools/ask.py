@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import mmcv
+import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
@@ -28,6 +29,7 @@ from scene_qformer.asking import (
     true_answers,
     unknown_words,
 )
+from scene_qformer.dataset_config import innermost_dataset
 from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.evaluation.exact_match import normalize_answer
 from scene_qformer.inference import build_test_dataset, load_model
@@ -43,6 +45,8 @@ def parse_args() -> argparse.Namespace:
     frame.add_argument('--frame', type=int, default=0, help='index of the frame in the test set (default: 0)')
     frame.add_argument('--sample', help='its sample token, instead')
     parser.add_argument('--picture', type=Path, help='file for a picture of the frame, .jpg or .png')
+    parser.add_argument('--on-fault', choices=['stop', 'mask'], help="where a camera's image or calibration is broken: "
+                        'stop, or answer from the other cameras; default: what the config says')
     parser.add_argument('--device', default='cpu', help='cpu or cuda:0')
     args = parser.parse_args()
     if not args.question and not sys.stdin.isatty():
@@ -65,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
     """Find the frame, then ask."""
     cfg = load_config(args)
     require_language_model(cfg)
+    if args.on_fault:
+        innermost_dataset(cfg.test_dataloader.dataset).on_fault = args.on_fault
     dataset = build_test_dataset(cfg)
     if args.sample:
         index = find_frame(dataset, args.sample)
@@ -75,13 +81,19 @@ def run(args: argparse.Namespace) -> None:
     check_answering_weights(model, args.checkpoint)
     title = f'frame {index} of {len(dataset)}, sample {dataset.get_data_info(index)["token"]}'
     print(title)
+    lost = dataset[index]['data_samples'].metainfo.get('camera_faults', {})
+    for name, reason in lost.items():
+        print(f'{name} is masked: {reason}')
     if args.question:
         exchanges = show(model, dataset, index, args.question)
     else:
         exchanges = converse(model, dataset, index)
     if args.picture:
-        images = {name: mmcv.imread(camera['img_path'], channel_order='rgb')
-                  for name, camera in dataset.get_data_info(index)['images'].items()}
+        cameras = dataset.get_data_info(index)['images']
+        read = {name: mmcv.imread(camera['img_path'], channel_order='rgb')
+                for name, camera in cameras.items() if name not in lost}
+        black = np.zeros_like(next(iter(read.values())))
+        images = {name: read.get(name, black) for name in cameras}
         picture = draw_answers_beneath(images, exchanges, title)
         mmcv.imwrite(picture[..., ::-1], str(args.picture))
         print(f'\nwritten: {args.picture}')

@@ -18,6 +18,7 @@ from mmengine.model import BaseModel
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from scene_qformer.engine import loading_faults
 from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.inference import spread_indices
 from scene_qformer.token_cache import SPACES, Provenance, TokenCacheWriter
@@ -79,12 +80,17 @@ def fill(writer: TokenCacheWriter, model: BaseModel, frames: Subset, args: argpa
          split: str) -> None:
     """Compute and write some frames; tells how many there are a second and how long it will take."""
     loader = DataLoader(frames, args.batch_size, num_workers=args.num_workers, collate_fn=pseudo_collate)
+    faults: list[str] = []
     with tqdm(total=len(frames), desc=split, unit='frame') as progress:
         for batch in loader:
             tokens = compute_tokens(model, batch, args.space)
+            faults += [text for _, text in loading_faults(batch['data_samples'])]
             for sample, token in zip(batch['data_samples'], tokens):
                 writer.add(sample.metainfo['sample_token'], token)
             progress.update(len(tokens))
+    if faults:  # with on_fault='mask'
+        print(f'{split}: {len(faults)} cameras were masked, so that their frames have tokens of the others alone:')
+        print('\n'.join(faults))
 
 
 if __name__ == '__main__':

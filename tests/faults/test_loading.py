@@ -1,5 +1,4 @@
 """Broken images, missing cameras, broken calibrations, under each policy."""
-import os
 import pickle
 import re
 import struct
@@ -251,7 +250,7 @@ def build(root, on_fault='stop', split='train', infos=None, **kwargs):
     if infos is not None:
         content = pickle.loads((root / name).read_bytes())
         infos(content['data_list'])
-        name = f'edited_{os.getpid()}.pkl'
+        name = 'edited.pkl'
         (root / name).write_bytes(pickle.dumps(content))
     return DATASETS.build(dict(
         type='NuScenesSceneDataset', data_root=str(root), ann_file=name, on_fault=on_fault, test_mode=split == 'val',

@@ -7,7 +7,7 @@ from .durable_file import NotWrittenError
 from .exact_resume_hook import ExactResumeHook
 from .finite_step_hook import FiniteStepHook, NonFiniteGradientError
 from .layer_decay import LayerDecayOptimWrapperConstructor
-from .loading_faults_hook import LoadingFaultsHook
+from .loading_faults_hook import LoadingFaultsHook, loading_faults
 from .loss_spike_hook import LossSpikeHook
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .process_group import ProcessGroupError, join_processes
@@ -18,11 +18,10 @@ from .sharded_strategy import ShardedStrategy
 from .whole_checkpoint import find_whole_checkpoint
 
 __all__ = [
-    'DETECTION_PARTS', 'NO_WEIGHTS', 'TRAINING_PARTS', 'BFloat16OptimWrapper', 'DataOnlyPickleHandler',
-    'DataOnlyYamlHandler', 'DurableBackend', 'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook',
-    'LayerDecayOptimWrapperConstructor', 'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW',
-    'MuonOptimWrapperConstructor', 'NonFiniteGradientError', 'NotWrittenError', 'ProcessGroupError',
-    'ResumableEpochTrainLoop', 'ShardedStrategy', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16',
-    'find_whole_checkpoint', 'join_processes',
-    'load_from_safe_file', 'require_weights'
+    'BFloat16OptimWrapper', 'DETECTION_PARTS', 'DataOnlyPickleHandler', 'DataOnlyYamlHandler', 'DurableBackend',
+    'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook', 'LayerDecayOptimWrapperConstructor',
+    'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW', 'MuonOptimWrapperConstructor', 'NO_WEIGHTS',
+    'NonFiniteGradientError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy',
+    'TRAINING_PARTS', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16', 'find_whole_checkpoint',
+    'join_processes', 'load_from_safe_file', 'loading_faults', 'require_weights'
 ]

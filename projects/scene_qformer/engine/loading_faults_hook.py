@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.dist import all_gather_object
@@ -11,7 +11,23 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 NUM_TOLD = 5
-KINDS = dict(skipped_samples='skipped', camera_faults='masked')
+
+
+def loading_faults(data_samples: Sequence) -> Iterator[tuple[str, str]]:
+    """What loading left out of some frames, as their data samples tell it.
+
+    Args:
+        data_samples: Of the frames.
+
+    Yields:
+        ``skipped`` or ``masked``, and a sentence with the reason.
+    """
+    for sample in data_samples:
+        token = sample.metainfo.get('sample_token', '?')
+        for name, reason in sample.metainfo.get('skipped_samples', {}).items():
+            yield 'skipped', f'Sample {name} was skipped, and {token} took its place: {reason}'
+        for name, reason in sample.metainfo.get('camera_faults', {}).items():
+            yield 'masked', f'Camera {name} of sample {token} is masked: {reason}'
 
 
 @HOOKS.register_module()
@@ -36,18 +52,13 @@ class LoadingFaultsHook(Hook):
     def _note(self, runner: Runner, data_batch: Any) -> None:
         samples: Sequence = data_batch.get('data_samples') or () if isinstance(data_batch, dict) else ()
         self._num_samples += len(samples)
-        for sample in samples:
-            token = sample.metainfo.get('sample_token', '?')
-            for key, done in KINDS.items():
-                for name, reason in sample.metainfo.get(key, {}).items():
-                    what = (f'Sample {name} was skipped, and {token} took its place' if key == 'skipped_samples' else
-                            f'Camera {name} of sample {token} is masked')
-                    found = self._found.setdefault(done, [])
-                    found.append(f'{what}: {reason}')
-                    if len(found) <= self.num_told:
-                        runner.logger.warning(found[-1])
-                    if len(found) == self.num_told:
-                        runner.logger.warning(f'Further ones that are {done} are counted, and told at the end.')
+        for done, text in loading_faults(samples):
+            found = self._found.setdefault(done, [])
+            found.append(text)
+            if len(found) <= self.num_told:
+                runner.logger.warning(text)
+            if len(found) == self.num_told:
+                runner.logger.warning(f'Further ones that are {done} are counted, and told at the end.')
 
     def _tell(self, runner: Runner, span: str) -> None:
         here = self._num_samples, {kind: (len(found), found[:1]) for kind, found in self._found.items()}
