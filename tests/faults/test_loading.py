@@ -18,8 +18,8 @@ from scene_qformer.datasets.nuscenes_infos import create_info_files
 AREA = 'Loading'
 POLICY = ("Replace the file. To train or test in spite of it, give the dataset of the config on_fault='mask', or in "
           "training 'skip': docs/missing_cameras.md.")
-CALIBRATION = ("Correct the calibration, or create the info file anew: python tools/create_data.py. To go on in spite of "
-               "it, give the dataset on_fault='mask', or in training 'skip'.")
+CALIBRATION = ("Correct the calibration, or create the info file anew: python tools/create_data.py. To go on in spite "
+               "of it, give the dataset on_fault='mask', or in training 'skip'.")
 HEIGHT, WIDTH = 47, 61
 SIZE = (29, 23)
 
@@ -66,7 +66,8 @@ NO_IMAGE = {
     'an answer of a server': b'<!DOCTYPE html><html><body>404 Not Found</body></html>',
     'a pickle': pickle.dumps(dict(a=1)), 'the start of a JPEG': b'\xff\xd8',
     'start and end of a JPEG': b'\xff\xd8\xff\xd9',
-    'the start of a PNG': PNG[:8], 'a pointer of Git LFS': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+    'the start of a PNG': PNG[:8],
+    'a pointer of Git LFS': b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
     **{f'{length} random bytes': noise(length) for length in (1, 7, 64, 1000, 20000)},
     'random bytes in a JPEG': b'\xff\xd8' + noise(500) + b'\xff\xd9',
     'a JPEG without its tables': JPEG[:2] + JPEG[JPEG.index(b'\xff\xc0'):],
@@ -289,7 +290,7 @@ def test_frames_of_a_dataset(root, show, edit):
     with pytest.raises((ValueError, OSError), match=rf'{token}.*CAM_BACK|CAM_BACK.*{token}') as caught:
         build(root, infos=edit)[1]
     if edit is lose_entry:
-        show(caught.value)
+        show(str(caught.value).replace(f'edited_{os.getpid()}', 'infos'))
     sample = build(root, 'skip', infos=edit)[1]['data_samples']
     assert sample.sample_token == build(root).get_data_info(2)['token']
     assert list(sample.skipped_samples) == [token] and 'CAM_BACK' in sample.skipped_samples[token]
