@@ -16,7 +16,7 @@ def show(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytes
     """Record what the user sees, for the table and for docs/troubleshooting.md: ``show(str(error))``.
 
     Folders of the test become FOLDER, digests SHA256, and the repository's own folder is left out, so that the text is
-    the same on any machine. What else differs from run to run a test has to take out: the page is compared to the letter.
+    the same on any machine. What else differs from run to run a test has to take out: the page is compared by letter.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if re.fullmatch(r'popen-gw\d+', base.name) else base
