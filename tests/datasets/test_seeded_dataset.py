@@ -22,7 +22,7 @@ def load(cfg, workers, epoch=1, wrapped=False):
             type='RepeatDataset', times=1, dataset=loader['dataset']))
     with DefaultScope.overwrite_default_scope('mmdet3d'):
         loader = Runner.build_dataloader(loader, seed=5)
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.sampler.set_epoch(epoch)
     torch.rand(workers + 1), np.random.rand(workers + 1)  # whatever was drawn before
     return {int(sample.sample_idx): (images, np.array(sample.lidar2img), sample.gt_instances_3d.bboxes_3d.tensor)
             for batch in loader for images, sample in zip(batch['inputs']['img'], batch['data_samples'])}

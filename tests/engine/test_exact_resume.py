@@ -30,11 +30,15 @@ def test_workers_make_no_difference(alone, tmp_path):
     assert after.steps == {step: alone.steps[step] for step in range(9, 19)}
 
 
-def test_each_sample_once_with_another_batch_size(tmp_path):
-    before = train_until(tmp_path, 4, checkpoint=EVERY_2)  # 8 of 11 samples
-    after = train_on(tmp_path, checkpoint=EVERY_2, batch_size=3)
-    epoch = [index for step in before.steps.values() for index in step[0]] + after.steps[5][0]
-    assert sorted(epoch) == list(range(11)) and len(after.steps[6][0]) == 3 and after.batches[:2] == [3, 0]
+@pytest.mark.parametrize(('step', 'batch_size', 'rest'), [(4, 3, [3]), (2, 3, [3, 3, 1]), (2, 5, [5, 2]),
+                                                           (4, 1, [1, 1, 1]), (2, 7, [7])])
+def test_each_sample_once_with_another_batch_size(step, batch_size, rest, tmp_path):
+    before = train_until(tmp_path, step, checkpoint=EVERY_2)  # two samples a step, of 11
+    after = train_on(tmp_path, checkpoint=EVERY_2, batch_size=batch_size)
+    later = [after.steps[step + 1 + number][0] for number in range(len(rest))]
+    assert list(map(len, later)) == rest and after.batches[len(rest)] == 0
+    epoch = [index for step in before.steps.values() for index in step[0]] + sum(later, [])
+    assert sorted(epoch) == list(range(11))
 
 
 def test_gradients_that_are_being_accumulated(tmp_path):

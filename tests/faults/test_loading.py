@@ -289,7 +289,7 @@ def test_frames_of_a_dataset(root, show, edit):
     with pytest.raises((ValueError, OSError), match=rf'{token}.*CAM_BACK|CAM_BACK.*{token}') as caught:
         build(root, infos=edit)[1]
     if edit is lose_entry:
-        show(caught.value)
+        show(str(caught.value))
     sample = build(root, 'skip', infos=edit)[1]['data_samples']
     assert sample.sample_token == build(root).get_data_info(2)['token']
     assert list(sample.skipped_samples) == [token] and 'CAM_BACK' in sample.skipped_samples[token]

@@ -208,7 +208,7 @@ def test_a_dead_process(tmp_path, monkeypatch, show):
         run_processes(2, join, free_port(), {}, {}, 60, die_or_count, join=False)
     seconds, said = (tmp_path / 'said').read_text().split('\n', 1)
     assert float(seconds) < 20 and re.search('[Cc]onnection', said)
-    show(re.sub(r'\d+\.\d+\.\d+\.\d+\S*', '127.0.0.1', said.splitlines()[0]))
+    show('RuntimeError: [...] Connection closed by peer (or: reset by peer)')  # gloo says either, with its ports
 
 
 def sleep_or_count():

@@ -173,7 +173,7 @@ def test_flipped(cache, show, place):
     with pytest.raises(ValueError, match=f'{SHARD} is damaged: its sha256 is') as caught:
         TokenCache(cache)['a']
     if place == -1:
-        show(str(caught.value).replace(hashlib.sha256(content).hexdigest(), '89ab...'))
+        show(caught.value)
 
 
 @pytest.mark.fault(area=AREA, fault='a shard that is a link to another file', expected='not followed', remedy=(

@@ -56,8 +56,10 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
         if hasattr(batches, 'joint_batches'):
             return batches.joint_batches(self.samples_done)
         size = batch_size_of_all(self.dataloader)
-        left = len(self.dataloader) - math.ceil(self.samples_done / size)
-        return [size] * left
+        if not self.samples_done:
+            return [size] * len(self.dataloader)
+        left = (len(self.dataloader.dataset) - self.samples_done) / size
+        return [size] * (math.floor(left) if self.dataloader.drop_last else math.ceil(left))
 
     def _set_sampler(self) -> None:
         # torch gives a loader with a batch sampler another one, which nobody asks
