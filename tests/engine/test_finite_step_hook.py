@@ -165,6 +165,37 @@ def test_overflows_without_end_stop(tmp_path, monkeypatch):
         train(tmp_path, model, [FiniteStepHook()], optim_wrapper=OptimWrapper(optimizer))
 
 
+def test_a_loss_is_told_where_somebody_else_does_the_steps(tmp_path):
+    """As DeepSpeed, whose optimizer nobody can look into: no step is watched, and nothing piles up."""
+    class Elsewhere(OptimWrapper):
+        def step(self, **kwargs):
+            pass
+
+    hook, model = FiniteStepHook('skip'), Parts(bad_loss=[3])
+    wrapper = Elsewhere(torch.optim.SGD(model.parameters(), lr=0.01))
+    with pytest.raises(NonFiniteLossError, match='loss_b=inf in .* samples sample 6, sample 7.*Elsewhere does its'):
+        train(tmp_path, model, [hook], optim_wrapper=wrapper)
+    model = Parts()
+    train(tmp_path, model, [hook], optim_wrapper=Elsewhere(torch.optim.SGD(model.parameters(), lr=0.01)), name='b')
+    assert not hook._batches
+
+
+def test_empty_gradients_are_finite(tmp_path):
+    """FSDP leaves a process parameters of which it has no number."""
+    class WithEmpty(Parts):
+        def __init__(self):
+            super().__init__()
+            self.empty = torch.nn.Parameter(torch.zeros(0))
+
+        def forward(self, *args, **kwargs):
+            losses = super().forward(*args, **kwargs)
+            return dict(losses, loss_b=losses['loss_b'] + self.empty.sum())
+
+    hook = FiniteStepHook()
+    train(tmp_path, WithEmpty(), [hook])
+    assert hook.in_all == 0
+
+
 def test_numbers_survive_a_checkpoint():
     hook, other, checkpoint = FiniteStepHook('skip'), FiniteStepHook('skip'), {}
     hook.in_all, hook.in_a_row, hook.scaled_down = 7, 2, 5

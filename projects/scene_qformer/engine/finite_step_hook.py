@@ -11,6 +11,7 @@ from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -89,11 +90,15 @@ class FiniteStepHook(Hook):
         """Forget it, where it led to a step."""
         self._collect_losses(runner)
         runner.message_hub.pop_info(IN_CHARGE, None)
-        if self._looked:
-            self._start_anew()
-        elif _scaler_left_out(runner.optim_wrapper):
+        if self._accumulates(runner.optim_wrapper):
+            return
+        if not self._looked and hasattr(runner.optim_wrapper, 'loss_scaler'):
             self._scaled_down(runner, None)
-            self._start_anew()
+        elif not self._looked and self._any_process(bool(self._losses)):  # e.g. DeepSpeed steps by itself
+            name = type(runner.optim_wrapper).__name__
+            self._raise(runner, f'Training stopped: {self._describe(runner)} {name} does its steps by itself, so '
+                        f'weights may have changed: go on from the last checkpoint. {ADVICE}')
+        self._start_anew()
 
     def after_train(self, runner: Any) -> None:
         """Say what was left out in all."""
@@ -123,7 +128,7 @@ class FiniteStepHook(Hook):
             self._scaled_down(runner, optimizer)
             return
         gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
-                     if parameter.grad is not None]
+                     if parameter.grad is not None and parameter.grad.numel()]  # FSDP leaves empty ones
         finite = not gradients or bool(torch.stack(_norms(gradients)).sum().isfinite())
         # Clipping divides by a norm that may overflow while no gradient does: all of them are zero then
         finite = finite and math.isfinite(_clipped_norm(wrapper))
@@ -180,6 +185,8 @@ class FiniteStepHook(Hook):
             model = model.module
         seed_generators(runner.seed or 0, runner.rank, runner.iter)  # as ExactResumeHook does before each step
         losses, hub = list(self._losses), runner.message_hub
+        in_charge = hub.get_info(IN_CHARGE)
+        hub.update_info(IN_CHARGE, True, resumed=False)
         try:
             with runner.optim_wrapper.optim_context(model):
                 return search_step(model, self._batches).as_text()
@@ -187,6 +194,8 @@ class FiniteStepHook(Hook):
             return f'Which part it was could not be found: {str(error).splitlines()[0]}.'
         finally:
             hub.pop_info(FOUND, None)
+            if not in_charge:
+                hub.pop_info(IN_CHARGE, None)
             self._losses = losses
 
     def _collect_losses(self, runner: Any) -> None:
@@ -194,7 +203,14 @@ class FiniteStepHook(Hook):
 
     def _raise(self, runner: Any, message: str) -> None:
         runner.message_hub.pop_info(IN_CHARGE, None)
-        raise (NonFiniteLossError if self._losses else NonFiniteGradientError)(message)
+        error = NonFiniteLossError if self._losses else NonFiniteGradientError
+        self._start_anew()
+        raise error(message)
+
+    @staticmethod
+    def _accumulates(wrapper: Any) -> bool:
+        """Whether the step that these batches belong to is still to come."""
+        return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()
 
     def _start_anew(self) -> None:
         self._batches, self._losses, self._statistics = [], [], []
@@ -234,8 +250,3 @@ def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
 
 def _samples(batch: Any) -> list:
     return batch.get('data_samples') or [] if isinstance(batch, dict) else []
-
-
-def _scaler_left_out(wrapper: Any) -> bool:
-    """Whether gradients were due for a step, and a loss scaler did not let it happen."""
-    return hasattr(wrapper, 'loss_scaler') and wrapper.should_update()
