@@ -44,14 +44,14 @@ bench: setup  ## what the parts cost on this machine, in about ten minutes on a 
 
 test: lint  ## lint, then all tests but the slow ones (TEST_ARGS=..., TEST_WORKERS=2)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m 'not slow' -n $(TEST_WORKERS) \
-		--faults-check docs/troubleshooting.md $(TEST_ARGS)
+		--faults-check=docs/troubleshooting.md $(TEST_ARGS)
 
 test-slow: setup  ## the slow tests alone: minutes each
 	$(RUN) -m pytest -m slow $(TEST_ARGS)
 
 faults: setup  ## attack it: bad input, kills, full disks; ends with a table of what was seen (FAULTS_ARGS=...)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults -n $(TEST_WORKERS) --faults-json work_dirs/faults.json \
-		--faults-check docs/troubleshooting.md $(FAULTS_ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/faults -n $(TEST_WORKERS) --faults-json=work_dirs/faults.json \
+		--faults-check=docs/troubleshooting.md $(FAULTS_ARGS)
 
 fuzz: setup  ## coverage-guided fuzzing of the readers of files from elsewhere (FUZZ_SECONDS=60 each)
 	@$(RUN) -c 'import atheris' 2>/dev/null || { echo "make fuzz needs atheris: $(RUN) -m pip install '.[fuzz]'" >&2; exit 1; }
