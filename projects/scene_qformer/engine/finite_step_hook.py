@@ -11,7 +11,7 @@ from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -75,6 +75,8 @@ class FiniteStepHook(Hook):
         """Be called before every step of every optimizer."""
         wrapper = runner.optim_wrapper
         for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
+            if not hasattr(each.optimizer, 'register_step_pre_hook'):
+                continue  # DeepSpeed's
             self._handles.append(each.optimizer.register_step_pre_hook(
                 lambda optimizer, *_, wrapper=each: self._before_step(runner, optimizer, wrapper)))
 
@@ -210,7 +212,8 @@ class FiniteStepHook(Hook):
     @staticmethod
     def _accumulates(wrapper: Any) -> bool:
         """Whether the step that these batches belong to is still to come."""
-        return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()
+        return (isinstance(wrapper, OptimWrapper) and not isinstance(wrapper, OptimWrapperDict)
+                and not wrapper.should_update())
 
     def _start_anew(self) -> None:
         self._batches, self._losses, self._statistics = [], [], []
