@@ -46,6 +46,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.auto_scale_lr.enable = True
     if args.resume:
         cfg.resume = True
+        cfg.begin_from = cfg.get('load_from')  # where there is nothing to resume yet
         cfg.load_from = None if args.resume == 'auto' else args.resume
     return cfg
 

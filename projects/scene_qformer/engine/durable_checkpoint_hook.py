@@ -65,8 +65,9 @@ class DurableCheckpointHook(CheckpointHook):
         broadcast_object_list(answer)
         if isinstance(answer[0], Exception):
             raise answer[0]
-        runner._load_from = answer[0]
         runner._resume = answer[0] is not None
+        # the first start begins from what the config begins from, as stage 2 does from stage 1
+        runner._load_from = answer[0] or runner.cfg.get('begin_from')
 
     def before_train(self, runner: Any) -> None:
         """As mmengine's; and clear away what a kill left half written."""
