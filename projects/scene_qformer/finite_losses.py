@@ -1,14 +1,16 @@
 """Stop at the first loss that is not a number."""
 from __future__ import annotations
 
-import torch
-from mmengine.logging import MessageHub
-from torch import Tensor
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-# Runtime information by which a hook takes over: while IN_CHARGE is there, what is found is put into FOUND.
-IN_CHARGE, FOUND = 'someone_handles_losses_that_are_not_finite', 'losses_that_are_not_finite'
+import torch
+from torch import Tensor, nn
+
 ADVICE = ('Look at these samples (a broken calibration or annotation?), lower the learning rate, or train without '
           '--amp; then go on with --resume.')
+_collected: ContextVar[list[str] | None] = ContextVar('losses that are not finite', default=None)
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -34,10 +36,37 @@ def check_finite_losses(losses: dict[str, Tensor], batch_data_samples: list) -> 
         return
     bad = [f'{name}={value.detach().float().mean().item()}'
            for (name, value), is_finite in zip(losses.items(), finite.tolist()) if not is_finite]
-    hub = MessageHub.get_current_instance()
-    if hub.get_info(IN_CHARGE):
-        hub.update_info(FOUND, [*(hub.get_info(FOUND) or []), *bad], resumed=False)
+    collected = _collected.get()
+    if collected is not None:
+        collected += bad
         return
     tokens = [str(sample.metainfo.get('sample_token', '?')) for sample in batch_data_samples]
     raise NonFiniteLossError(f'Training stopped, no weight was changed by this step: {", ".join(bad)} in the batch of '
                              f'samples {", ".join(tokens)}. {ADVICE}')
+
+
+@contextmanager
+def collecting_losses(model: nn.Module, found: list[str]) -> Iterator[None]:
+    """Let somebody else decide on a model's losses: in training, those that are not finite are noted, and none raises.
+
+    Only while this very model computes, so that what else goes on in the process raises as ever.
+
+    Args:
+        model: Not wrapped for several processes.
+        found: Where they are put, as ``loss_cls=nan``.
+    """
+    tokens = []
+
+    def begin(module: nn.Module, *_) -> None:
+        tokens.append(_collected.set(found if module.training else None))
+
+    def end(*_) -> None:
+        _collected.reset(tokens.pop())
+
+    handles = [model.register_forward_pre_hook(begin, prepend=True),
+               model.register_forward_hook(end, always_call=True)]  # errors, too
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,7 +1,7 @@
 """A step on numbers that are not finite is told with names, and changes nothing."""
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from scene_qformer.engine import FiniteStepHook, MuonAdamW, NonFiniteGradientError
 from scene_qformer.models import NonFiniteLossError
@@ -154,6 +154,63 @@ def test_the_loss_scalers_overflows_are_no_bad_steps(tmp_path):
     train(tmp_path, model, [hook, Scaler()], optim_wrapper=OptimWrapper(optimizer))
     assert (hook.in_all, hook.scaled_down, hook.scaled_in_a_row) == (0, 2, 0) and optimizer.steps == 7
     assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_a_loss_that_is_not_finite_is_counted_once_where_a_scaler_left_its_step_out(tmp_path):
+    """A scaler finds NaN in the gradients and does not call the optimizer; the loss tells that it is no overflow."""
+    class Scaled(OptimWrapper):
+        loss_scaler = None
+
+        def step(self, **kwargs):
+            if all(parameter.grad.isfinite().all() for parameter in model.parameters()):
+                super().step(**kwargs)
+
+    model, hook = Parts(bad_gradients=[1]), FiniteStepHook('skip')
+    wrapper = Scaled(torch.optim.SGD(model.parameters(), lr=0.01))
+    train(tmp_path, model, [hook], bad={8: NAN}, optim_wrapper=wrapper)
+    assert (hook.in_all, hook.scaled_down) == (1, 1)
+
+
+def test_two_trainings_in_one_process_do_not_hear_of_each_other(tmp_path):
+    """The model of a runner that is not the newest stops at its own loss, told by its own hook."""
+    class Nested(FiniteStepHook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            super().before_train_iter(runner, batch_idx, data_batch)
+            if runner.iter == 2:
+                train(tmp_path / 'inner', Parts(), [FiniteStepHook()], name='inner')
+
+    hook = Nested('skip')
+    train(tmp_path, Parts(bad_loss=[1, 4]), [hook])
+    assert hook.in_all == 2
+
+
+def test_several_optimizers(tmp_path):
+    """Each is looked at before its own step; the parts are still found."""
+    class TwoOptimizers(Parts):
+        def train_step(self, data, optim_wrapper):
+            losses = self(**self.data_preprocessor(data, True), mode='loss')
+            loss, log = self.parse_losses(losses)
+            optim_wrapper['head'].backward(loss)
+            for wrapper in optim_wrapper.values():
+                wrapper.step()
+                wrapper.zero_grad()
+            return log
+
+    model = TwoOptimizers(bad_gradients=[2])
+    wrappers = OptimWrapperDict(
+        rest=OptimWrapper(torch.optim.SGD([*model.backbone.parameters(), *model.norm.parameters()], lr=0.01)),
+        head=OptimWrapper(torch.optim.SGD(model.head.parameters(), lr=0.01)))
+    with pytest.raises(NonFiniteGradientError, match=r'samples sample 4, sample 5\. .*head.weight \(6\)'):
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=wrappers)
+
+
+def test_a_second_pass_that_fails_does_not_hide_the_first(tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyError
+
+    monkeypatch.setattr('scene_qformer.engine.finite_step_hook.search_step', fail)
+    with pytest.raises(NonFiniteLossError, match='samples sample 6, sample 7. .* could not be found: KeyError'):
+        train(tmp_path, Parts(bad_loss=[3]), [FiniteStepHook()])
 
 
 def test_overflows_without_end_stop(tmp_path, monkeypatch):

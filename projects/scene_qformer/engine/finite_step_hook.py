@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..finite_losses import ADVICE, FOUND, IN_CHARGE, NonFiniteLossError
+from ..finite_losses import ADVICE, NonFiniteLossError, collecting_losses
+from .finite_gradients import gradients_are_finite
 from .nonfinite_search import search_step
 from .seeding import seed_generators
 
@@ -41,9 +42,9 @@ class FiniteStepHook(Hook):
     samples are not trained on, and the learning rate's schedule goes on. The log tells each of them, and their number
     at the end. Numbers are kept in checkpoints.
 
-    With ``AmpOptimWrapper``, the loss scaler leaves out steps whose scaled gradients overflow, and makes the scale
-    smaller. These are counted apart; a *loss* that is not finite is a bad step there, too. More overflows in a row than
-    a scale can be halved for good stop the training.
+    With ``AmpOptimWrapper`` in float16, the loss scaler leaves out steps whose scaled gradients overflow, and makes the
+    scale smaller. Each of these is logged, and they are counted apart; a *loss* that is not finite is a bad step there,
+    too. More overflows in a row than a scale can be halved for good stop the training.
 
     Args:
         on_bad_step: ``stop``: raise; ``skip``: leave the step out.
@@ -65,20 +66,23 @@ class FiniteStepHook(Hook):
                              f"{max_in_all}. To allow none, leave on_bad_step='stop'.")
         self.on_bad_step, self.max_in_a_row, self.max_in_all = on_bad_step, max_in_a_row, max_in_all
         self.in_a_row = self.in_all = self.scaled_down = self.scaled_in_a_row = 0
-        self._handles: list[Any] = []
+        self._watching = ExitStack()  # from the first step to the last
         self._batches: list[Any] = []  # of the step, since the last one
         self._losses: list[str] = []  # of them, those that are not finite
         self._statistics: list[tuple[Tensor, Tensor]] = []
         self._looked = False
 
     def before_train(self, runner: Any) -> None:
-        """Be called before every step of every optimizer."""
+        """Be told of losses, and be called before every step of every optimizer."""
+        self._watching.close()  # a training before, which an error ended
+        self._start_anew()
+        self._watching.enter_context(collecting_losses(_unwrapped(runner.model), self._losses))
         wrapper = runner.optim_wrapper
         for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
             if not hasattr(each.optimizer, 'register_step_pre_hook'):
                 continue  # DeepSpeed's
-            self._handles.append(each.optimizer.register_step_pre_hook(
-                lambda optimizer, *_, wrapper=each: self._before_step(runner, optimizer, wrapper)))
+            self._watching.callback(each.optimizer.register_step_pre_hook(
+                lambda optimizer, *_, wrapper=each: self._before_step(runner, optimizer, wrapper)).remove)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Remember what the step is made of."""
@@ -86,26 +90,22 @@ class FiniteStepHook(Hook):
             self._statistics = [(buffer, buffer.clone()) for buffer in _running_statistics(runner.model)]
         self._batches.append(data_batch)
         self._looked = False
-        runner.message_hub.update_info(IN_CHARGE, True, resumed=False)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Forget it, where it led to a step."""
-        self._collect_losses(runner)
-        runner.message_hub.pop_info(IN_CHARGE, None)
         if self._accumulates(runner.optim_wrapper):
             return
         if not self._looked and hasattr(runner.optim_wrapper, 'loss_scaler'):
             self._scaled_down(runner, None)
         elif not self._looked and self._any_process(bool(self._losses)):  # e.g. DeepSpeed steps by itself
             name = type(runner.optim_wrapper).__name__
-            self._raise(runner, f'Training stopped: {self._describe(runner)} {name} does its steps by itself, so '
-                        f'weights may have changed: go on from the last checkpoint. {ADVICE}')
+            self._raise(runner, f'Training stopped: {self._describe(runner, search=True)} {name} does its steps by '
+                        f'itself, so weights may have changed: go on from the last checkpoint. {ADVICE}')
         self._start_anew()
 
     def after_train(self, runner: Any) -> None:
         """Say what was left out in all."""
-        for handle in self._handles:
-            handle.remove()
+        self._watching.close()
         if self.in_all or self.scaled_down:
             print_log(f'Steps left out: {self.in_all} whose losses or gradients were not finite, {self.scaled_down} by '
                       'the loss scaler.', 'current', logging.WARNING)
@@ -124,38 +124,40 @@ class FiniteStepHook(Hook):
     def _before_step(self, runner: Any, optimizer: torch.optim.Optimizer, wrapper: Any) -> None:
         """Raise or take the gradients away, by which an optimizer leaves a parameter as it is."""
         self._looked = True
-        self._collect_losses(runner)
         overflow = getattr(optimizer, 'found_inf', None)  # a scaler leaves it to fused optimizers to leave a step out
         if overflow is not None and bool(overflow):
             self._scaled_down(runner, optimizer)
             return
-        gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
-                     if parameter.grad is not None and parameter.grad.numel()]  # FSDP leaves empty ones
-        finite = not gradients or bool(torch.stack(_norms(gradients)).sum().isfinite())
-        # Clipping divides by a norm that may overflow while no gradient does: all of them are zero then
-        finite = finite and math.isfinite(_clipped_norm(wrapper))
-        if self._any_process(not finite or bool(self._losses)):
+        if self._any_process(bool(self._losses) or not gradients_are_finite(optimizer, wrapper)):
             self._bad_step(runner, optimizer)
         else:
             self.in_a_row = self.scaled_in_a_row = 0
 
     def _scaled_down(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
-        self.scaled_down += 1
-        self.scaled_in_a_row += 1
         if self._any_process(bool(self._losses)):
             self._bad_step(runner, optimizer)
-        elif self.scaled_in_a_row > _HALVINGS:
+            return
+        self.scaled_down += 1
+        self.scaled_in_a_row += 1
+        if self.scaled_in_a_row > _HALVINGS:
             self._raise(runner, f'Training stopped: the loss scaler left out {self.scaled_in_a_row} steps in a row, so '
-                        f'gradients are not finite at any scale: {self._describe(runner)} {ADVICE}')
+                        f'gradients are not finite at any scale: {self._describe(runner, search=True)} {ADVICE}')
+        print_log(f'Iteration {runner.iter + 1}: the loss scaler left this step out, since gradients times its scale '
+                  f'were not finite ({self.scaled_in_a_row} in a row, {self.scaled_down} in all). A few at the start '
+                  'are how it finds its scale.', 'current', logging.WARNING)
 
     def _bad_step(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
-        found = self._describe(runner)
         if self.on_bad_step == 'stop':
-            self._raise(runner, f'Training stopped, no weight was changed by this step: {found} {ADVICE} Or let such '
-                        "steps be left out: default_hooks.finite_steps.on_bad_step='skip'.")
+            self._raise(runner, 'Training stopped, no weight was changed by this step: '
+                        f'{self._describe(runner, search=True)} {ADVICE} Or let such steps be left out: '
+                        "default_hooks.finite_steps.on_bad_step='skip'.")
         self.in_a_row += 1
         self.in_all += 1
-        if self.in_a_row > self.max_in_a_row or self.in_all > self.max_in_all:
+        too_many = self.in_a_row > self.max_in_a_row or self.in_all > self.max_in_all
+        # Processes wait for each other in a second pass. If one of them fails, the others would wait for ever, so it
+        # is made where none has to go on.
+        found = self._describe(runner, search=too_many or get_world_size() == 1)
+        if too_many:
             self._raise(runner, f'Training stopped after {self.in_a_row} bad steps in a row and {self.in_all} in all '
                         f'({self.max_in_a_row} and {self.max_in_all} are allowed), no weight was changed by this one: '
                         f'{found} {ADVICE}')
@@ -168,7 +170,7 @@ class FiniteStepHook(Hook):
             for buffer, before in self._statistics:
                 buffer.copy_(before)
 
-    def _describe(self, runner: Any) -> str:
+    def _describe(self, runner: Any, search: bool) -> str:
         """Of all processes: which losses, which samples; and what this one finds in its parts."""
         tokens = [str(sample.metainfo.get('sample_token', '?')) for batch in self._batches
                   for sample in _samples(batch)]
@@ -177,34 +179,24 @@ class FiniteStepHook(Hook):
         shares = all_gather_object(told)
         if len(shares) > 1:
             told = '; '.join(f'process {rank}: {share}' for rank, share in enumerate(shares))
-        return f'{told}. {self._search(runner)}'
+        return f'{told}. {self._search(runner)}' if search else f'{told}.'
 
     def _search(self, runner: Any) -> str:
-        model = runner.model
-        if is_model_wrapper(model):
-            if not isinstance(model, MMDistributedDataParallel):  # its weights are spread over processes
-                return f'Which part it was is not looked into under {type(model).__name__}.'
-            model = model.module
+        if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
+            return f'Which part it was is not looked into under {type(runner.model).__name__}.'  # pieces of weights
+        model, losses, wrapper = _unwrapped(runner.model), list(self._losses), runner.optim_wrapper
         seed_generators(runner.seed or 0, runner.rank, runner.iter)  # as ExactResumeHook does before each step
-        losses, hub = list(self._losses), runner.message_hub
-        in_charge = hub.get_info(IN_CHARGE)
-        hub.update_info(IN_CHARGE, True, resumed=False)
         try:
-            with runner.optim_wrapper.optim_context(model):
+            # several wrappers have no context in common
+            with nullcontext() if isinstance(wrapper, OptimWrapperDict) else wrapper.optim_context(model):
                 return search_step(model, self._batches).as_text()
-        except RuntimeError as error:  # memory for a second pass, most of all
-            return f'Which part it was could not be found: {str(error).splitlines()[0]}.'
+        except Exception as error:  # memory for a second pass, most of all; what led here is the error to tell
+            return f'Which part it was could not be found: {(str(error).splitlines() or [type(error).__name__])[0]}.'
         finally:
-            hub.pop_info(FOUND, None)
-            if not in_charge:
-                hub.pop_info(IN_CHARGE, None)
-            self._losses = losses
-
-    def _collect_losses(self, runner: Any) -> None:
-        self._losses += runner.message_hub.pop_info(FOUND, None) or []
+            self._losses[:] = losses
 
     def _raise(self, runner: Any, message: str) -> None:
-        runner.message_hub.pop_info(IN_CHARGE, None)
+        self._watching.close()
         error = NonFiniteLossError if self._losses else NonFiniteGradientError
         self._start_anew()
         raise error(message)
@@ -216,7 +208,8 @@ class FiniteStepHook(Hook):
                 and not wrapper.should_update())
 
     def _start_anew(self) -> None:
-        self._batches, self._losses, self._statistics = [], [], []
+        self._batches, self._statistics = [], []
+        self._losses.clear()
 
     @staticmethod
     def _any_process(here: bool) -> bool:
@@ -227,28 +220,14 @@ class FiniteStepHook(Hook):
         return bool(anywhere)
 
 
-def _norms(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The largest of each gradient, on one device; not finite where a number is not."""
-    device = gradients[0].device
-    by_kind: dict[tuple, list[Tensor]] = {}
-    for gradient in gradients:
-        values = gradient.coalesce().values() if gradient.is_sparse else gradient.detach()
-        by_kind.setdefault((values.device, values.dtype), []).append(values)
-    # Infinity norms: no squares, which overflow at 2e19 in float32
-    norms = [norm for values in by_kind.values() for norm in torch._foreach_norm(values, float('inf'))]
-    return [norm.to(device, torch.float32) for norm in norms]
-
-
-def _clipped_norm(wrapper: Any) -> float:
-    """The norm that gradients were divided by just now; 0 where none was."""
-    norm = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}') if wrapper.clip_grad_kwargs else None
-    return 0. if norm is None else float(norm.current())
-
-
 def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         if isinstance(module, _NormBase) and module.track_running_stats and module.training:
             yield from (buffer for buffer in module.buffers(recurse=False))
+
+
+def _unwrapped(model: Any) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
 
 
 def _samples(batch: Any) -> list:
