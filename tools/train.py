@@ -32,8 +32,10 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
         if torch.cuda.is_available():
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
             if torch.cuda.is_bf16_supported(including_emulation=False):
-                cfg.optim_wrapper.setdefault('dtype', 'bfloat16')  # the range of float32: nothing overflows
-            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+                cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
+            # bfloat16 has the range of float32: a scaler would only hide gradients that are not finite
+            scaled = cfg.optim_wrapper.get('dtype') != 'bfloat16'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if scaled else dict(enabled=False))
         else:
             print('--amp: there is no GPU, so this trains in bfloat16 on the CPU.')
             cfg.optim_wrapper.type = 'BFloat16OptimWrapper'

@@ -6,12 +6,14 @@ import pytest
 from mmdet3d.registry import DATASETS
 from mmdet3d.structures import Det3DDataSample
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_rank
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from scene_qformer.engine import LoadingFaultsHook
 from tests.datasets.small_nuscenes import write_small_nuscenes
+from tests.processes import run_processes
 
 
 class FakeRunner:
@@ -88,3 +90,28 @@ def test_from_worker_processes(tmp_path, caplog, policy):
     assert all('CAM_BACK' in text and '0 bytes without the header of an image' in text for text in told)
     noun = dict(skip='samples were skipped', mask='cameras were masked')[policy]
     assert told[2].startswith(f'Training, epoch 3: 2 {noun}, in 6 samples.')
+
+
+def one_fault_on_each_process():
+    class Logger:
+        lines: list = []
+
+        def warning(self, line):
+            self.lines.append(line)
+
+    runner = FakeRunner()
+    runner.logger = Logger()
+    hook, rank = LoadingFaultsHook(), get_rank()
+    hook.before_test_iter(runner, 0, dict(data_samples=[
+        sample(f'of-{rank}', camera_faults=dict(CAM_BACK=f'no file {rank}.jpg'))]))
+    hook.after_test_epoch(runner)
+    return runner.logger.lines
+
+
+def test_reasons_of_other_processes_come_with_the_totals():
+    """Their own loggers say nothing."""
+    lines, _ = run_processes(2, one_fault_on_each_process)
+    assert lines == ['Camera CAM_BACK of sample of-0 is masked: no file 0.jpg',
+                     'Process 1: Camera CAM_BACK of sample of-1 is masked: no file 1.jpg',
+                     'Test: 2 cameras were masked, in 2 samples. One: Camera CAM_BACK of sample of-0 is masked: no '
+                     'file 0.jpg']

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from mmdet3d.structures import Det3DDataSample
+from mmengine.dist import get_rank
 from mmengine.logging import HistoryBuffer
 
 from scene_qformer.engine import LossSpikeHook, loss_spike_hook
+from tests.processes import run_processes
 
 BATCH = dict(data_samples=[Det3DDataSample(metainfo=dict(sample_token=token)) for token in ('aaa', 'bbb')])
 
@@ -84,3 +86,23 @@ def test_goes_on_after_a_checkpoint(told):
 def test_arguments():
     with pytest.raises(ValueError, match='window of at least 10 steps'):
         LossSpikeHook(window=3)
+
+
+def spike_of_one_process():
+    """The second process' loss jumps, the first one's does not; their mean does."""
+    batch = dict(data_samples=[Det3DDataSample(metainfo=dict(sample_token=f'of {get_rank()}'))])
+    lines, loss_spike_hook.print_log = [], lambda line, *_: lines.append(line)
+    scalars = {'train/loss': HistoryBuffer()}
+    runner = SimpleNamespace(message_hub=SimpleNamespace(log_scalars=scalars), iter=0)
+    hook = LossSpikeHook(window=20)
+    for loss in [*noise(20), 2. if get_rank() == 0 else 40.]:
+        scalars['train/loss'].update(loss)
+        hook.after_train_iter(runner, 0, batch)
+        runner.iter += 1
+    return hook.spikes, lines
+
+
+def test_a_spike_of_any_process_is_told_with_its_samples():
+    (spikes, lines), (others, _) = run_processes(2, spike_of_one_process)
+    assert spikes == others == 1
+    assert lines[0].startswith('Iteration 21: loss 21, ') and lines[0].endswith('process 1: ; samples of 1.')

@@ -1,7 +1,6 @@
 """What loading left out is told and counted: skipped samples, masked cameras."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,12 +33,13 @@ def loading_faults(data_samples: Sequence) -> Iterator[tuple[str, str]]:
 class LoadingFaultsHook(Hook):
     """Says which samples were skipped and which cameras masked, and how many in all.
 
-    The first ones are logged with their reasons as they come, and the totals at the end of each epoch, validation and
-    test, over all processes. The facts come with the data samples (``skipped_samples``, ``camera_faults``), so that it
-    does not matter which worker loaded them. Cameras that a transform dropped on purpose are no faults.
+    The first ones are logged with their reasons as they come, those of other processes than the first with the totals
+    of all, at the end of each epoch, validation and test. The facts come with the data samples (``skipped_samples``,
+    ``camera_faults``), so that it does not matter which worker loaded them. Cameras that a transform dropped on purpose
+    are no faults.
 
     Args:
-        num_told: How many are logged with their reasons in each of these spans; the rest is only counted.
+        num_told: How many of a process are logged with their reasons in each of these spans; the rest is only counted.
     """
 
     priority = 'NORMAL'
@@ -61,7 +61,8 @@ class LoadingFaultsHook(Hook):
                 runner.logger.warning(f'Further ones that are {done} are counted, and told at the end.')
 
     def _tell(self, runner: Runner, span: str) -> None:
-        here = self._num_samples, {kind: (len(found), found[:1]) for kind, found in self._found.items()}
+        here = self._num_samples, {kind: (len(found), found[:max(self.num_told, 1)])
+                                   for kind, found in self._found.items()}
         self._found, self._num_samples = {}, 0
         everywhere = all_gather_object(here)  # all processes, also those that found nothing: they wait for each other
         num_samples = sum(num for num, _ in everywhere)
@@ -69,7 +70,10 @@ class LoadingFaultsHook(Hook):
             counts = [found.get(kind, (0, [])) for _, found in everywhere]
             if total := sum(count for count, _ in counts):
                 first = next(reasons[0] for _, reasons in counts if reasons)
-                runner.logger.log(logging.WARNING, f'{span}: {total} {noun}, in {num_samples} samples. One: {first}')
+                for rank, (_, reasons) in enumerate(counts):  # a logger of these says nothing
+                    for text in reasons[:self.num_told] if rank else ():
+                        runner.logger.warning(f'Process {rank}: {text}')
+                runner.logger.warning(f'{span}: {total} {noun}, in {num_samples} samples. One: {first}')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Before the step, so that what broke it is told, too."""

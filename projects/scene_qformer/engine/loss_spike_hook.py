@@ -6,6 +6,8 @@ from collections import deque
 from statistics import median
 from typing import Any
 
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import HOOKS
@@ -20,7 +22,8 @@ class LossSpikeHook(Hook):
 
     Far is ``deviations`` times their spread above their median, and ``factor`` times the median. The spread is the
     median absolute deviation, which spikes do not widen. Spikes are not among the losses that later ones are compared
-    with, unless there are so many that they are no spikes: then the window starts anew.
+    with, unless there are so many that they are no spikes: then the window starts anew. With several processes the mean
+    of their losses is looked at, and each tells its parts and samples.
 
     Args:
         window: How many steps are looked back.
@@ -45,7 +48,7 @@ class LossSpikeHook(Hook):
         scalars = runner.message_hub.log_scalars
         if 'train/loss' not in scalars:
             return
-        loss = scalars['train/loss'].current()
+        loss = _joint_mean(scalars['train/loss'].current())
         if not self._is_spike(loss):
             self.losses.append(loss)
             self.in_a_row = 0
@@ -100,5 +103,16 @@ class LossSpikeHook(Hook):
         told += [f'{name} {scalars[name].current():.3g}' for name in ('lr', 'grad_norm') if name in scalars]
         samples = data_batch.get('data_samples') or [] if isinstance(data_batch, dict) else []
         tokens = [str(sample.metainfo.get('sample_token', '?')) for sample in samples]
-        return (f'loss {loss:.4g}, while the median of the steps before is {usual:.4g}; {", ".join(told)}; samples '
-                f'{", ".join(tokens) or "?"}.')
+        shares = all_gather_object(f'{", ".join(told)}; samples {", ".join(tokens) or "?"}')
+        if len(shares) > 1:
+            shares = [f'process {rank}: {share}' for rank, share in enumerate(shares)]
+        return f'loss {loss:.4g}, while the median of the steps before is {usual:.4g}; {"; ".join(shares)}.'
+
+
+def _joint_mean(loss: float) -> float:
+    """Over all processes; they all see the same, so that they warn together."""
+    if get_world_size() == 1:
+        return loss
+    mean = torch.tensor(loss, dtype=torch.float64)
+    all_reduce(mean, op='mean')
+    return float(mean)
