@@ -8,6 +8,9 @@ from mmdet3d.registry import MODELS
 from mmdet3d.utils import register_all_modules
 from mmengine._strategy import DDPStrategy
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim.optimizer import amp_optimizer_wrapper
+from torch import nn
 
 from scene_qformer.engine import ShardedStrategy, load_from_safe_file
 from tests.models.test_joint_gradients import DETECTOR, LLM, sample
@@ -86,3 +89,72 @@ def test_as_data_parallel_training_and_back_again(with_language_model, tmp_path)
 def test_pieces_of_checkpoints_are_refused():
     with pytest.raises(ValueError, match="writes whole checkpoints, state_dict_cfg='full', got 'local'"):
         ShardedStrategy(state_dict_cfg='local')
+
+
+class MostlyFrozen(BaseModel):
+    """The 18 numbers that are trained are the last of 256, so of two processes the second has all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen, self.adapter = nn.Linear(13, 17).requires_grad_(False), nn.Linear(17, 1)
+
+    def forward(self, inputs, mode='loss'):
+        return dict(loss=self.adapter(self.frozen(inputs).tanh()).square().sum() * 16)
+
+
+def train_adapter(kind, work_dir, options, resume=None, save=None):
+    """Losses and norms of some steps; the scales of losses, if they are scaled."""
+    torch.manual_seed(0)
+    # the test's, for AmpOptimWrapper; its scaler and autocast are told of the CPU
+    amp_optimizer_wrapper.is_cuda_available = lambda: True
+    strategy = build(kind, work_dir)
+    settings = {**dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1, fused=True)), **copy.deepcopy(options)}
+    strategy.prepare(MostlyFrozen(), optim_wrapper=settings, dispatch_kwargs=dict(max_iters=STEPS))
+    wrapper = strategy.optim_wrapper
+    if resume:
+        strategy.resume(resume, resume_param_scheduler=False)
+    generator = torch.Generator().manual_seed(torch.distributed.get_rank())
+    steps = []
+    for _ in range(STEPS):
+        data = dict(inputs=torch.randn(3, 13, generator=generator))
+        loss = strategy.model.train_step(data, wrapper)['loss'].item()
+        norm = wrapper.message_hub.get_scalar('train/grad_norm').current() if 'clip_grad' in options else None
+        steps.append((loss, norm, wrapper.loss_scaler.get_scale() if hasattr(wrapper, 'loss_scaler') else None))
+    if save:
+        strategy.save_checkpoint(save, extra_ckpt=dict(meta=dict(epoch=0, iter=STEPS)))
+    return steps
+
+
+@pytest.mark.parametrize('norm_type', [2, 'inf'])
+def test_where_a_process_has_none_of_the_trained_weights(norm_type, tmp_path):
+    """It must take part in the norm of all: the others wait for it."""
+    options = dict(clip_grad=dict(max_norm=0.1, norm_type=norm_type))
+    checkpoint = str(tmp_path / 'whole.pth')
+    expected = run_processes(2, train_adapter, 'ddp', str(tmp_path), options, None, checkpoint, timeout=60)
+    again = run_processes(2, train_adapter, 'ddp', str(tmp_path), options, checkpoint, timeout=60)
+    checkpoint = str(tmp_path / 'sharded.pth')
+    sharded = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, None, checkpoint, timeout=60)
+    resumed = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, checkpoint, timeout=60)
+    for rank in range(2):
+        for found, wanted in zip(sharded[rank] + resumed[rank], expected[rank] + again[rank]):
+            assert found[:2] == pytest.approx(wanted[:2], rel=1e-4)
+
+
+@pytest.mark.parametrize('clip', [{}, dict(clip_grad=dict(max_norm=0.1))], ids=['not clipped', 'clipped'])
+@pytest.mark.parametrize('fused', [False, True])
+def test_processes_leave_out_the_same_steps(clip, fused, tmp_path):
+    """At first the scaled losses overflow; that is seen by the process that has the gradients."""
+    options = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(device='cpu', init_scale=2.**127),
+                   optimizer=dict(type='AdamW', lr=0.1, fused=fused), **clip)
+    first, second = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, timeout=60)
+    assert [scale for _, _, scale in first] == [scale for _, _, scale in second]
+    assert first[0][2] == 2.**126
+
+
+def build_with_a_scaler_of_its_own(work_dir):
+    with pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
+        train_adapter('fsdp', work_dir, dict(type='AmpOptimWrapper', use_fsdp=False))
+
+
+def test_a_scaler_that_does_not_hear_of_other_processes_is_refused(tmp_path):
+    run_processes(2, build_with_a_scaler_of_its_own, str(tmp_path), timeout=60)

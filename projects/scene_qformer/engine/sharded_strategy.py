@@ -1,8 +1,9 @@
 """Training whose weights, gradients and optimizer state are spread over processes (PyTorch's FSDP)."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from mmengine._strategy import FSDPStrategy
 from mmengine.dist import broadcast
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import FUNCTIONS, OPTIMIZERS, STRATEGIES
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, OptimStateDictConfig, StateDictConfig
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from .muon_adamw import MuonAdamW
 
@@ -40,8 +42,9 @@ class ShardedStrategy(FSDPStrategy):
     - It works on CPUs.
     - All processes begin with the weights of process 0, whatever their random state. (FSDP's ``sync_module_states``
       works on GPUs only.)
-    - Gradients are clipped by their norm over all processes. mmengine takes that of the process' own shards, so that
-      each would scale its part of a gradient differently.
+    - Gradients are clipped by their norm over all processes, also where a process holds none of the trained weights.
+      mmengine takes that of the process' own shards, so that each would scale its part of a gradient differently.
+    - Processes agree on the steps that a loss scaler leaves out, also where a fused optimizer looks for overflows.
     - The optimizer's state is loaded: PyTorch has changed the order of those arguments.
     - ``sync_bn`` is heeded.
 
@@ -84,7 +87,7 @@ class ShardedStrategy(FSDPStrategy):
         """As mmengine's, with the norm of all processes.
 
         Raises:
-            ValueError: If the optimizer needs whole matrices.
+            ValueError: If the optimizer needs whole matrices, or a loss scaler does not hear of other processes.
         """
         optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, Mapping) else None
         if isinstance(optimizer, Mapping) and OPTIMIZERS.get(optimizer['type']) is MuonAdamW:
@@ -92,12 +95,25 @@ class ShardedStrategy(FSDPStrategy):
                              'or train without `strategy`.')
         built = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(built, 'clip_grad_kwargs', None) and built.clip_func is nn.utils.clip_grad_norm_:
-            built.clip_func = self._clip_joint_norm
+            # In the place of the whole method, not of `clip_func` alone, which it does not call where a process has no
+            # gradients; the others would wait for that one for ever.
+            built._clip_grad = partial(self._clip_joint_norm, built)
+        scaler = getattr(built, 'loss_scaler', None)
+        if scaler is not None and not isinstance(scaler, ShardedGradScaler):
+            raise ValueError('With FSDP, each process looks for overflows in its own pieces of gradients, and all must '
+                             f'leave out the same steps: {type(built).__name__} needs use_fsdp=True.')
+        if scaler is not None:
+            # PyTorch leaves it to fused optimizers to leave a step out, and tells them of overflows in their own
+            # process alone, or, after clipping, in a shape that they do not take.
+            built.optimizer._step_supports_amp_scaling = False
         return built
 
-    def _clip_joint_norm(self, parameters: Iterable[Tensor], max_norm: float, norm_type: float = 2.) -> Tensor:
-        """In the place of ``clip_grad_norm_``; the parameters are all of the model's."""
-        return self.model.clip_grad_norm_(max_norm, norm_type)
+    def _clip_joint_norm(self, wrapper: Any) -> None:
+        """mmengine's ``OptimWrapper._clip_grad``, for the model instead of this process' parameters."""
+        # The zero of a process without gradients: PyTorch writes the largest norm of the others into it
+        self.model._zero_scalar = None
+        norm = self.model.clip_grad_norm_(**wrapper.clip_grad_kwargs)
+        wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', float(norm))
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Of a whole checkpoint."""
