@@ -19,7 +19,8 @@ from mmengine.registry import STRATEGIES
 from scene_qformer.datasets import JointBatchSampler
 from scene_qformer.engine import ProcessGroupError, ShardedStrategy, join_processes
 from scene_qformer.engine.command_line import load_config
-from scene_qformer.engine.process_group import LAUNCHERS, check_environment, compare_settings
+from scene_qformer.engine.process_group import LAUNCHERS, check_environment
+from scene_qformer.engine.process_settings import compare_settings
 from scene_qformer.joint_batch import joint_normalizer
 from tests.evaluation.test_every_sample_once import score
 from tests.processes import run_processes

@@ -10,7 +10,8 @@ from .layer_decay import LayerDecayOptimWrapperConstructor
 from .loading_faults_hook import LoadingFaultsHook, loading_faults
 from .loss_spike_hook import LossSpikeHook
 from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
-from .process_group import ProcessGroupError, join_processes
+from .process_group import join_processes
+from .process_settings import ProcessGroupError
 from .resumable_loop import ResumableEpochTrainLoop
 from .safe_checkpoint import load_from_safe_file
 from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size, init_dist, is_distributed
+from mmengine.dist import init_dist, is_distributed
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
+
+from .process_settings import ProcessGroupError, compare_settings, settings_of
 
 
 class Launcher(NamedTuple):
@@ -43,10 +44,6 @@ LAUNCHERS = dict(
         'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK', ('MASTER_ADDR', ),
         'start it by `mpirun -x MASTER_ADDR=<first machine> python tools/train.py ... --launcher mpi`'))
 TIMEOUT = 1800  # seconds, mmengine's own
-
-
-class ProcessGroupError(RuntimeError):
-    """Processes did not find each other, or are not alike."""
 
 
 def join_processes(cfg: Config) -> None:
@@ -191,40 +188,3 @@ def _nobody_there(settings: Mapping[str, Any], error: Exception) -> str:
             f'is rank {here["RANK"]} of {here["WORLD_SIZE"]}, and it looked at {here["MASTER_ADDR"]}:'
             f'{here["MASTER_PORT"]}. Were as many started as WORLD_SIZE says, do all have the same address, and is the '
             f'port open and free? ({str(error).splitlines()[0]})')
-
-
-def settings_of(cfg: Config) -> dict[str, str]:
-    """What all processes must have in common: entries of the config, by their path, and versions."""
-    settings = {'the version of Python': platform.python_version(), 'the version of PyTorch': torch.__version__}
-
-    def flatten(value: Any, path: str) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                flatten(inner, f'{path}.{key}' if path else str(key))
-        else:
-            settings[path] = repr(value)
-
-    flatten(cfg.to_dict(), '')
-    return settings
-
-
-def compare_settings(settings: dict[str, str]) -> None:
-    """Different models or seeds on different processes would train to nonsense, or wait for each other for ever.
-
-    Args:
-        settings: Of this process.
-
-    Raises:
-        ProcessGroupError: On all processes, if some have others than the first.
-    """
-    if get_world_size() == 1:
-        return
-    wanted = [settings]
-    broadcast_object_list(wanted)
-    keys = dict.fromkeys((*wanted[0], *settings))
-    differing = [f'{key}: {wanted[0].get(key, "not set")[:80]} on process 0, {settings.get(key, "not set")[:80]} on '
-                 f'process {get_rank()}' for key in keys if wanted[0].get(key) != settings.get(key)]
-    found = [lines for lines in all_gather_object(differing) if lines]
-    if found:
-        raise ProcessGroupError('All processes need the same config, seed and versions:\n  ' + '\n  '.join(found[0][:5])
-                                + '\nGive all the same command, and the same files on all machines.')
