@@ -83,6 +83,13 @@ def test_the_torn_one_is_kept_and_the_one_before_is_used(tmp_path):
     assert (tmp_path / 'epoch_2.pth.torn.sha256').is_file() and (tmp_path / 'epoch_3.pth').is_file()
 
 
+def test_weights_alone_keep_their_name(tmp_path):
+    train_until(tmp_path, 7, checkpoint=dict(interval=1))
+    make_runner(tmp_path, checkpoint=dict(interval=3, save_optimizer=False)).train()
+    assert min(train_on(tmp_path, checkpoint=dict(interval=2)).steps) == 7
+    assert (tmp_path / 'epoch_3.pth').is_file() and not list(tmp_path.glob('*.torn*'))
+
+
 def test_a_second_training_in_the_folder_is_told(tmp_path, monkeypatch):
     make_runner(tmp_path).train()
     told = []

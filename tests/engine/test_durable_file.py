@@ -1,12 +1,14 @@
+import errno
 import hashlib
 import os
+import stat
 import subprocess
 
 import pytest
 from mmengine.fileio import get_file_backend
 from mmengine.runner import save_checkpoint
 
-from scene_qformer.engine import DurableBackend, durable_file
+from scene_qformer.engine import DurableBackend, NotWrittenError, durable_file
 from scene_qformer.engine.durable_file import check_digest, remove_with_digest, write_durably, write_with_digest
 
 
@@ -68,3 +70,25 @@ def test_mmengine_writes_through_it(tmp_path):
     backend.remove(tmp_path / 'model.pth')
     backend.remove(tmp_path / 'note.txt')
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('code', 'tolerated'), [
+    (errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EBADF, True), (errno.EACCES, True), (errno.EIO, False),
+    (errno.ENOSPC, False), (errno.ENOENT, False)])
+@pytest.mark.parametrize('function', ['open', 'fsync'])
+def test_a_file_system_that_cannot_flush_folders(function, code, tolerated, tmp_path, monkeypatch):
+    original = getattr(os, function)
+
+    def failing(what, *arguments):
+        if what == tmp_path or function == 'fsync' and stat.S_ISDIR(os.fstat(what).st_mode):
+            raise OSError(code, os.strerror(code))
+        return original(what, *arguments)
+
+    monkeypatch.setattr(durable_file.os, function, failing)
+    if tolerated:
+        write_durably(tmp_path / 'last_checkpoint', b'content')
+    else:
+        with pytest.raises(NotWrittenError):
+            write_durably(tmp_path / 'last_checkpoint', b'content')
+    monkeypatch.undo()
+    assert (tmp_path / 'last_checkpoint').read_bytes() == b'content'

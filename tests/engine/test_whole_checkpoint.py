@@ -1,9 +1,11 @@
+import errno
+import io
 import os
 
 import pytest
 import torch
 
-from scene_qformer.engine import find_whole_checkpoint
+from scene_qformer.engine import find_whole_checkpoint, safe_checkpoint
 from scene_qformer.engine.whole_checkpoint import set_aside
 
 
@@ -20,14 +22,14 @@ def note(folder, path, age):
 
 
 def test_nothing_there(tmp_path):
-    assert find_whole_checkpoint(tmp_path / 'new') == (None, {})
+    assert find_whole_checkpoint(tmp_path / 'new') == (None, {}, {})
 
 
 def test_what_is_noted(tmp_path):
     write(tmp_path / 'epoch_24.pth', age=50)  # of an earlier training in this folder
     chosen = write(tmp_path / 'epoch_3.pth', age=5)
     note(tmp_path, chosen, age=4)
-    assert find_whole_checkpoint(tmp_path) == (chosen, {})
+    assert find_whole_checkpoint(tmp_path) == (chosen, {}, {})
 
 
 def test_written_after_the_note(tmp_path):
@@ -48,8 +50,83 @@ def test_before_a_torn_one(tmp_path):
     chosen = write(tmp_path / 'epoch_2.pth', age=9)
     torn = write(tmp_path / 'epoch_3.pth', age=5, whole=False)
     note(tmp_path, torn, age=4)
-    found, reasons = find_whole_checkpoint(tmp_path)
-    assert found == chosen and 'epoch_3.pth cannot be read' in reasons[torn]
+    found = find_whole_checkpoint(tmp_path)
+    assert found.path == chosen and 'epoch_3.pth cannot be read' in found.torn[torn] and not found.passed_over
+
+
+def test_weights_alone_are_whole(tmp_path):
+    chosen = write(tmp_path / 'epoch_2.pth', age=9)
+    weights = tmp_path / 'epoch_3.pth'
+    torch.save(dict(meta={}, state_dict={}), weights)
+    found = find_whole_checkpoint(tmp_path)
+    assert found.path == chosen and not found.torn and 'save_optimizer=False' in found.passed_over[weights]
+
+
+class FailingDisk(io.FileIO):
+    """A file whose system call fails once, some reads after the beginning."""
+
+    reads, code = 0, errno.EIO
+
+    def readinto(self, buffer):
+        type(self).reads -= 1
+        if self.reads == -1:
+            raise OSError(self.code, os.strerror(self.code))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize('code', [errno.EIO, errno.EACCES, errno.ESTALE, errno.ENOMEM])
+def test_a_disk_that_fails_says_nothing_of_what_it_holds(code, tmp_path, monkeypatch):
+    """Whichever read it is: zipfile and PyTorch would call the file damaged."""
+    write(tmp_path / 'epoch_2.pth', age=9)
+    newest = write(tmp_path / 'epoch_3.pth', age=5)
+    noting = type('Noting', (safe_checkpoint._NotingFile, FailingDisk), {})
+    monkeypatch.setattr(safe_checkpoint, '_NotingFile', noting)
+    noting.code = code
+    for read in range(100):
+        noting.reads = read
+        try:
+            assert find_whole_checkpoint(tmp_path).path == newest
+            break
+        except OSError as error:
+            assert error.errno == code and 'epoch_3.pth' in str(error) and 'try again' in str(error)
+    assert 2 < read < 99
+
+
+@pytest.mark.parametrize('error', [OSError(errno.EIO, 'Input/output error'), MemoryError(), RuntimeError(
+    "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12")], ids=repr)
+def test_a_lack_that_comes_from_pytorch(error, tmp_path, monkeypatch):
+    write(tmp_path / 'epoch_3.pth', age=5)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, 'load', fail)
+    with pytest.raises(safe_checkpoint.NotReadError, match='epoch_3.pth.*try again'):
+        find_whole_checkpoint(tmp_path)
+
+
+def test_what_asks_for_more_memory_than_it_has_bytes_is_damaged(tmp_path, monkeypatch):
+    path = write(tmp_path / 'epoch_3.pth', age=5)
+
+    def fail(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4000000000000 bytes.")
+
+    monkeypatch.setattr(torch, 'load', fail)
+    with pytest.raises(ValueError, match='epoch_3.pth cannot be read as a checkpoint'):
+        safe_checkpoint.load_from_safe_file(str(path))
+
+
+def test_a_file_that_may_not_be_opened(tmp_path, monkeypatch):
+    path = write(tmp_path / 'epoch_3.pth', age=5)
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for place in ('_NotingFile', 'check_digest'):
+        with monkeypatch.context() as patch:
+            patch.setattr(safe_checkpoint, place, refuse)
+            with pytest.raises(safe_checkpoint.NotReadError, match='Look after the disk, the network or the permis'):
+                find_whole_checkpoint(tmp_path)
 
 
 def test_in_another_folder(tmp_path):
@@ -61,7 +138,7 @@ def test_in_another_folder(tmp_path):
 def test_best_and_published_ones_are_none(tmp_path):
     for name in ('best_mAP_epoch_3.pth', 'epoch_3-0123abcd.pth', 'model.pth', 'epoch_3.pth.torn'):
         write(tmp_path / name, age=1)
-    assert find_whole_checkpoint(tmp_path) == (None, {})
+    assert find_whole_checkpoint(tmp_path) == (None, {}, {})
 
 
 def test_a_folder_is_left_to_those_who_wrote_it(tmp_path):

@@ -67,8 +67,8 @@ def test_damaged_newest(how, part, work_dir, show):
     with pytest.raises(ValueError, match='epoch_3.pth is not the file that was written') as error:
         load_from_safe_file(str(newest))
     show(without_numbers(error.value))
-    chosen, torn = find_whole_checkpoint(work_dir)
-    assert chosen == work_dir / 'epoch_2.pth' and list(torn) == [newest]
+    found = find_whole_checkpoint(work_dir)
+    assert found.path == work_dir / 'epoch_2.pth' and list(found.torn) == [newest]
 
 
 @pytest.mark.fault(area=AREA, fault='a checkpoint without a digest, as others write them, is cut off',
@@ -126,7 +126,7 @@ def test_none_is_whole(seed, work_dir, show):
                          ids=['empty', 'zeros', 'line', 'bytes', 'cut', 'elsewhere'])
 def test_damaged_note(content, work_dir):
     (work_dir / 'last_checkpoint').write_bytes(content)
-    assert find_whole_checkpoint(work_dir) == (work_dir / 'epoch_3.pth', {})
+    assert find_whole_checkpoint(work_dir) == (work_dir / 'epoch_3.pth', {}, {})
 
 
 @pytest.mark.fault(area=AREA, fault='the checkpoint that last_checkpoint names is gone, and so are all others',

@@ -1,27 +1,34 @@
 """A checkpoint must not take more memory than its file has bytes: what it says of sizes is checked, not believed."""
 from __future__ import annotations
 
+import os
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 SMALL = 1 << 24  # bytes that a view may take when copied: buffers are at times expanded
 
 
-def check_archive(path: Path) -> None:
+def check_archive(file: BinaryIO) -> bool:
     """Check a checkpoint that is a zip archive, as ``torch.save`` writes it: parts as they are, each once.
 
     Deflated parts unfold to a thousand times the file, and PyTorch would unfold them.
 
+    Args:
+        file: Open for reading.
+
+    Returns:
+        Whether reading it takes no more memory than it has bytes: it is an archive, and no pickle in it names the one
+        function with which ``weights_only=True`` would let it ask for any amount.
+
     Raises:
         ValueError: If a part is compressed, named twice, or larger than the file.
     """
-    if not zipfile.is_zipfile(path):
-        return  # the older format, or none: PyTorch reads that up to its end alone
+    if not zipfile.is_zipfile(file):
+        return False  # the older format, or none: PyTorch reads that up to its end alone
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError) as error:
         raise ValueError(f'its archive is damaged: {error}') from error
@@ -31,8 +38,13 @@ def check_archive(path: Path) -> None:
     bad = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1]
     if bad:
         raise ValueError(f'its part {bad[0]!r:.80} is compressed, as torch.save never does; it could fill the memory')
-    if len(set(names)) < len(names) or sum(part.file_size for part in parts) > path.stat().st_size:
+    if len(set(names)) < len(names) or sum(part.file_size for part in parts) > os.fstat(file.fileno()).st_size:
         raise ValueError(f'its {len(parts)} parts are said to be larger than the file, or one stands for another')
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return not any(b'bytearray' in archive.read(name) for name in names if name.endswith('/data.pkl'))
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise ValueError(f'its archive is damaged: {error}') from error
 
 
 def check_tensors(weights: Any) -> None:

@@ -96,9 +96,11 @@ class DurableCheckpointHook(CheckpointHook):
 
     def _choose(self, runner: Any) -> str | Exception | None:
         try:
-            chosen, torn = find_whole_checkpoint(runner.work_dir)
+            chosen, torn, passed_over = find_whole_checkpoint(runner.work_dir)
             for path, reason in torn.items():
                 runner.logger.warning(f'A checkpoint is passed over. {reason}\nIt is kept as {set_aside(path).name}.')
+            for reason in passed_over.values():
+                runner.logger.warning(f'A checkpoint is passed over. {reason}')
         except (OSError, ValueError) as error:  # every process is to stop with it
             return error
         if chosen is None:

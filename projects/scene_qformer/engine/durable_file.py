@@ -8,6 +8,7 @@
 """
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,6 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 
 PARTIAL, DIGEST = '.partial', '.sha256'
+# What network mounts say to it; the files themselves are on the disk by then.
+_FOLDERS_CANNOT_BE_FLUSHED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES)
+
+
+class DamagedFileError(ValueError):
+    """What a file holds is not what was written into it."""
 
 
 class NotWrittenError(OSError):
@@ -93,7 +100,7 @@ def check_digest(path: str | Path) -> None:
     """Compare a file with the digest beside it, if there is one.
 
     Raises:
-        ValueError: If they differ, or the digest is none.
+        DamagedFileError: If they differ, or the digest is none.
     """
     path = Path(path)
     beside = digest_path(path)
@@ -101,14 +108,15 @@ def check_digest(path: str | Path) -> None:
         return
     words = beside.read_bytes()[:200].decode(errors='replace').split()
     if not words or not re.fullmatch('[0-9a-f]{64}', words[0]):
-        raise ValueError(f'{beside} is damaged: expected a SHA-256 as sha256sum writes it, 64 hexadecimal digits and '
-                         f'the name of the file. If {path.name} is known to be whole, remove {beside.name}.')
+        raise DamagedFileError(f'{beside} is damaged: expected a SHA-256 as sha256sum writes it, 64 hexadecimal '
+                               f'digits and the name of the file. If {path.name} is known to be whole, remove '
+                               f'{beside.name}.')
     found = file_sha256(path)
     if found != words[0]:
-        raise ValueError(f'{path} is not the file that was written: its SHA-256 begins with {found[:12]}, that in '
-                         f'{beside.name} with {words[0][:12]}, and it has {path.stat().st_size} bytes. It is damaged, '
-                         'cut short, or was changed since: use an earlier one from the work directory, or copy it '
-                         f'again. If you changed it on purpose, remove {beside.name}.')
+        raise DamagedFileError(f'{path} is not the file that was written: its SHA-256 begins with {found[:12]}, that '
+                               f'in {beside.name} with {words[0][:12]}, and it has {path.stat().st_size} bytes. It is '
+                               'damaged, cut short, or was changed since: use an earlier one from the work directory, '
+                               f'or copy it again. If you changed it on purpose, remove {beside.name}.')
 
 
 def remove_with_digest(path: str | Path) -> None:
@@ -135,8 +143,12 @@ def _flush_folder(folder: Path) -> None:
     """Make a rename last: without this, a loss of power may undo it."""
     if os.name == 'nt':  # folders cannot be opened there
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _FOLDERS_CANNOT_BE_FLUSHED:
+            raise

@@ -7,13 +7,17 @@ URL names. Importing this module replaces mmengine's loaders by one that
 - unpickles with ``weights_only=True`` and an allow-list of just what mmengine's own checkpoints hold,
 - renames ``meta['config']`` to ``meta['config_text']``, which nothing evaluates,
 - refuses URLs: a download happens only when a person starts it,
-- compares a file with its digest, where one lies beside it.
+- compares a file with its digest, where one lies beside it,
+- tells a file that is damaged from one that could not be read, which says nothing of what it holds.
 """
 from __future__ import annotations
 
+import errno
+import io
 import pickle
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from mmengine.logging import HistoryBuffer
@@ -21,9 +25,33 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from .checkpoint_sizes import check_archive, check_tensors
 from .data_only_pickle import PickledArray, PickledDtype, reconstruct, scalar, with_arrays
-from .durable_file import check_digest
+from .durable_file import DamagedFileError, check_digest
 
 STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+class NotReadError(OSError):
+    """The system did not give a file, or memory for it. What the file holds is not known."""
+
+
+class _NotingFile(io.FileIO):
+    """A file that keeps why the system did not give it: ``zipfile`` and PyTorch may say that it is damaged then."""
+
+    failure: OSError | None = None
+
+    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def _history_buffer_method(owner: Any, name: str) -> Any:
@@ -59,9 +87,20 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     Raises:
         FileNotFoundError: If there is no such file.
         ModuleNotFoundError: If the file is a ``.safetensors`` one and that package is missing.
-        ValueError: If the file is damaged, differs from the digest beside it, or names anything but data.
+        DamagedFileError: If the file is damaged, or differs from the digest beside it.
+        NotReadError: If the disk, the network or the permissions do not let it be read, or the memory does not suffice.
+        ValueError: If it names anything but data.
     """
     path = Path(filename).expanduser()
+    try:
+        return _load(path, map_location)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise error if isinstance(error, NotReadError) else _not_read(path, error) from error
+
+
+def _load(path: Path, map_location: Any) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}. Expected a file written by training, or weights that '
                                 'you downloaded; check the path. To start without the weights that a config names for '
@@ -69,25 +108,44 @@ def load_from_safe_file(filename: str, map_location: Any = None) -> dict:
     check_digest(path)
     if path.suffix == '.safetensors':
         return _load_safetensors(path, map_location)
+    with _NotingFile(path) as raw, io.BufferedReader(raw) as file:
+        try:
+            checkpoint = _load_pytorch(path, cast(BinaryIO, file), map_location)
+        except (ValueError, OSError) as error:
+            if raw.failure is not None:
+                raise _not_read(path, raw.failure) from error
+            raise
+        if raw.failure is not None:  # zipfile took it for another format, whose sizes are not checked
+            raise _not_read(path, raw.failure)
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
+        checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
+    return checkpoint
+
+
+def _load_pytorch(path: Path, file: BinaryIO, map_location: Any) -> Any:
+    sizes_are_true = False
     try:
-        check_archive(path)
+        sizes_are_true = check_archive(file)
+        file.seek(0)
         with torch.serialization.safe_globals(allowed_globals()):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
         checkpoint = with_arrays(checkpoint, opened=(HistoryBuffer, ))
         if isinstance(checkpoint, dict):
             check_tensors(checkpoint.get('state_dict', checkpoint))
+        return checkpoint
     except pickle.UnpicklingError as error:
         if not _names_code(error):
-            raise ValueError(_damaged(path, error)) from error
+            raise DamagedFileError(_damaged(path, error)) from error
         raise ValueError(f'Refused to load {path}: it carries more than weights, and executing it was prevented. '
                          'Use checkpoints from a source that you trust, and re-save foreign ones as a plain state '
                          f'dict. What it asked for: {_reason(error)}') from error
     except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, MemoryError,
             ArithmeticError) as error:  # unpickling noise raises nearly anything
-        raise ValueError(_damaged(path, error)) from error
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict) and 'config' in checkpoint['meta']:
-        checkpoint['meta']['config_text'] = checkpoint['meta'].pop('config')
-    return checkpoint
+        if isinstance(error, OSError) and error.errno not in _OF_NOISE:
+            raise
+        if sizes_are_true and _lacks_memory(error, path.stat().st_size):
+            raise _not_read(path, error) from error
+        raise DamagedFileError(_damaged(path, error)) from error
 
 
 def _load_safetensors(path: Path, map_location: Any) -> dict:
@@ -100,7 +158,38 @@ def _load_safetensors(path: Path, map_location: Any) -> dict:
     try:
         return safetensors.torch.load_file(path, device=device)
     except safetensors.SafetensorError as error:
-        raise ValueError(_damaged(path, error)) from error
+        raise DamagedFileError(_damaged(path, error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if _lacks_memory(error, path.stat().st_size):
+            raise _not_read(path, error) from error
+        raise
+
+
+_OF_NOISE = (None, errno.EINVAL)  # PyTorch's own, and a place before the file's beginning
+
+
+def _lacks_memory(error: Exception, size: int) -> bool:
+    """Whether there was no memory for what a file of so many bytes may ask for."""
+    asked = re.search(r'(?:allocate|not enough) memory: you tried to allocate (\d+) bytes', str(error))
+    if asked:
+        return int(asked[1]) <= size
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+
+
+def _not_read(path: Path, error: Exception) -> NotReadError:
+    left = f'This says nothing of what it holds, and it is left as it is. Its first cause: {_reason(error)}'
+    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+        return NotReadError(error.errno, f'{path} could not be read. Look after the disk, the network or the '
+                            f'permissions, then try again. {left}')
+    return NotReadError(errno.ENOMEM, f'There is not enough memory to read {path}, which has {_size(path)}. Make room '
+                        f'(other processes, a limit of the job), then try again. {left}')
+
+
+def _size(path: Path) -> str:
+    try:
+        return f'{path.stat().st_size:,} bytes'
+    except OSError:
+        return 'a size that cannot be told'
 
 
 def _names_code(error: Exception) -> bool:

@@ -3,15 +3,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-from .durable_file import digest_path
+from .durable_file import DamagedFileError, digest_path
 from .safe_checkpoint import load_from_safe_file
 
 NOTE = 'last_checkpoint'  # mmengine's file with the path of the newest checkpoint
 _TRAINING = re.compile(r'(epoch|iter)_\d+\.pth')  # best_*.pth and published ones hold weights alone
 
 
-def find_whole_checkpoint(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]:
+class FoundCheckpoint(NamedTuple):
+    """What :func:`find_whole_checkpoint` found."""
+
+    path: Path | None  # of the newest that a training can go on from
+    torn: dict[Path, str]  # newer ones that do not hold what was written, and why: to be set aside
+    passed_over: dict[Path, str]  # newer ones that do, but cannot be gone on from, and why
+
+
+def find_whole_checkpoint(work_dir: str | Path) -> FoundCheckpoint:
     """Look for the newest checkpoint that can be read in full and holds what a training goes on with.
 
     Newest is what ``last_checkpoint`` names, or what was written after it: a kill may come between the two.
@@ -20,34 +29,38 @@ def find_whole_checkpoint(work_dir: str | Path) -> tuple[Path | None, dict[Path,
         work_dir: Of the training. ``last_checkpoint`` there may name a file in another folder.
 
     Returns:
-        The checkpoint, or None if there is none of a training; and of every newer one that was passed over, why.
+        The checkpoint, or None if there is none of a training; and of every newer one, why it is not that.
 
     Raises:
         ValueError: If there are checkpoints, but none is whole. Starting anew would be a silent loss.
+        NotReadError: If one cannot be read now. It may be whole.
         FileNotFoundError: If ``last_checkpoint`` names one that is gone, and there is no other.
     """
     work_dir = Path(work_dir)
     named, candidates = _candidates(work_dir)
     torn: dict[Path, str] = {}
+    passed_over: dict[Path, str] = {}
     for path in candidates:
         if path.is_dir():  # of DeepSpeed or FSDP, which check their own
-            return path, torn
+            return FoundCheckpoint(path, torn, passed_over)
         try:
             content = load_from_safe_file(str(path), map_location='cpu')
             if not isinstance(content, dict) or not {'meta', 'optimizer'} <= content.keys():
                 raise ValueError(f'{path} holds weights, but not the state of the optimizer: it was saved with '
                                  'save_optimizer=False. To start from its weights: --cfg-options load_from=PATH.')
-            return path, torn
-        except ValueError as error:
+            return FoundCheckpoint(path, torn, passed_over)
+        except DamagedFileError as error:
             torn[path] = str(error)
-    if torn:
-        reasons = '\n  '.join(torn.values())
+        except ValueError as error:
+            passed_over[path] = str(error)
+    if torn or passed_over:
+        reasons = '\n  '.join({**torn, **passed_over}[path] for path in candidates)
         raise ValueError(f'No checkpoint in {work_dir} can be resumed from:\n  {reasons}\nCopy a whole one there, name '
                          'one (--resume PATH), or train anew in another --work-dir.')
     if named is not None:
         raise FileNotFoundError(f'{work_dir / NOTE} names {named}, which is not there, nor is another checkpoint of '
                                 f'this training. Put it back, or remove {NOTE} to start anew.')
-    return None, torn
+    return FoundCheckpoint(None, torn, passed_over)
 
 
 def set_aside(path: Path) -> Path:
