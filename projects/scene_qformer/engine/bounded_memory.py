@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,30 @@ except ModuleNotFoundError:  # not on Windows
 
 SPARE = 1 << 30  # bytes; threads of the process go on meanwhile
 
+# The limit is the process': a thread that came later would take an earlier one's for what was there before.
+_turn = threading.RLock()
+_given_back: list[tuple[int, int]] = []  # by those who have their turn, the outermost first
+
+
+def _free_child() -> None:
+    """A process that another thread forks meanwhile has the limit, and nobody to take it away."""
+    global _turn
+    _turn = threading.RLock()
+    if _given_back:
+        resource.setrlimit(resource.RLIMIT_AS, _given_back[0])
+        _given_back.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_free_child)
+
 
 @contextlib.contextmanager
 def bounded_memory(size: int) -> Iterator[None]:
     """Let this process take at most so much more memory; beyond it, Python raises MemoryError.
 
-    Where the system does not tell how much memory a process has, as on macOS, nothing is limited.
+    Threads wait for each other. Where the system does not tell how much memory a process has, as on macOS, nothing is
+    limited.
 
     Args:
         size: Bytes, beside 1 GiB.
@@ -26,11 +46,14 @@ def bounded_memory(size: int) -> Iterator[None]:
     if resource is None or not status.is_file():
         yield
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = int(status.read_text().split()[0]) * resource.getpagesize() + size + SPARE
-    others = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min([limit, *others]), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    with _turn:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = int(status.read_text().split()[0]) * resource.getpagesize() + size + SPARE
+        others = [value for value in (soft, hard) if value != resource.RLIM_INFINITY]
+        _given_back.append((soft, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (min([limit, *others]), hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            _given_back[-1:] = []
