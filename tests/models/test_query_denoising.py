@@ -46,3 +46,14 @@ def test_no_objects_at_all():
     denoising = build()([torch.zeros(0, 3), torch.zeros(0, 3)])
     assert not denoising.attention_mask(4).any()
     assert denoising.query.shape == (2, 0, 5) and denoising.object_index.shape == (2, 0)
+
+
+def test_only_queries_without_an_object_are_hidden():
+    even = build()([torch.zeros(2, 3), torch.zeros(2, 3)])
+    assert even.padding_mask(4) is None and build()([torch.zeros(0, 3), torch.zeros(0, 3)]).padding_mask(4) is None
+    uneven = build()([torch.zeros(1, 3), torch.zeros(0, 3)])
+    x, o = True, False
+    assert uneven.padding_mask(2).tolist() == [[o, o, o, o, o], [x, x, x, o, o]]
+    learned = torch.tensor([[o, x], [o, o]])  # hidden for another reason
+    assert uneven.padding_mask(2, learned).tolist() == [[o, o, o, o, x], [x, x, x, o, o]]
+    assert even.padding_mask(2, learned).tolist() == [[o] * 6 + [o, x], [o] * 8]

@@ -203,6 +203,18 @@ def test_denoising_adds_its_losses_and_nothing_at_test_time():
     assert model.eval()(images()).shape == (2, 7, 19)
 
 
+def test_decoders_hear_of_padding_where_there_is_some():
+    """One of others need not know the argument, as long as all samples have as many objects."""
+    model, seen = build(denoising=dict(type='QueryDenoising', embed_dims=12, num_groups=2)), []
+    model.decoder.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs.get('query_padding_mask')), with_kwargs=True)
+    even, uneven = samples(), samples()
+    uneven[1].gt_instances_3d = uneven[1].gt_instances_3d[:3]
+    for data_samples in (even, uneven):
+        model(dict(imgs=images()), data_samples, mode='loss')
+    assert seen[0] is None and seen[1].sum(dim=1).tolist() == [0, 2]
+
+
 def test_frozen_parts_rest_and_the_others_learn():
     model = build(frozen_parts=('backbone', 'decoder')).train()
     before = copy.deepcopy(model.state_dict())

@@ -18,6 +18,7 @@ class DenoisingQueries(NamedTuple):
     reference_points: Tensor  # (B, D, 3) in [0, 1]
     object_index: Tensor  # (B, D) int64, the object that each query stands for; -1 where there is none (padding)
     num_groups: int
+    padded: bool = True  # whether any query stands for no object; known without waiting for the device
 
     def attention_mask(self, num_queries: int, among_queries: Tensor | None = None,
                        stand_for: slice = slice(None)) -> Tensor:
@@ -60,15 +61,21 @@ class DenoisingQueries(NamedTuple):
             mask[:num_denoising, num_denoising:] = among_queries[stand_for].all(dim=0)
         return mask
 
-    def padding_mask(self, num_queries: int) -> Tensor:
-        """Who must not be seen by anybody: ``(B, D + Q)`` bool, True at queries without an object.
+    def padding_mask(self, num_queries: int, among_queries: Tensor | None = None) -> Tensor | None:
+        """Who must not be seen by anybody, as queries without an object.
 
         Otherwise a sample's gradients would depend on how many objects the others of its batch have.
 
         Args:
             num_queries: Q.
+            among_queries: ``(B, Q)`` bool, True at learned queries that must not be seen.
+
+        Returns:
+            ``(B, D + Q)`` bool, True at these; None if there are none, so that a decoder need not know of them.
         """
-        return F.pad(self.object_index < 0, (0, num_queries))
+        if among_queries is not None:
+            return torch.cat((self.object_index < 0, among_queries), dim=1)
+        return F.pad(self.object_index < 0, (0, num_queries)) if self.padded else None
 
 
 @MODELS.register_module()
@@ -119,4 +126,5 @@ class QueryDenoising(BaseModule):
         shift = (torch.rand_like(points) * 2 - 1) * self.center_noise / (high - low)
         points = (points + shift).clamp(0, 1).flatten(1, 2)
         query = self.query_embedding.weight.expand(len(points), points.shape[1], -1)
-        return DenoisingQueries(query, points, index.flatten(1), self.num_groups)
+        padded = any(len(centers) < longest for centers in batch_centers)
+        return DenoisingQueries(query, points, index.flatten(1), self.num_groups, padded)

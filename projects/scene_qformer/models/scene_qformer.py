@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmdet3d.models.detectors import Base3DDetector
 from mmdet3d.registry import MODELS
 from mmengine.model import ModuleDict
@@ -187,9 +186,7 @@ class SceneQFormer(Base3DDetector):
         query, reference_points, attn_mask = query_set.query, query_set.reference_points, query_set.attn_mask
         padding_mask = query_set.padding_mask
         if denoising is not None:
-            without_object = denoising.padding_mask(query.shape[1])
-            padding_mask = without_object if padding_mask is None else without_object | F.pad(
-                padding_mask, (denoising.query.shape[1], 0))
+            padding_mask = denoising.padding_mask(query.shape[1], padding_mask)
             detecting = query_set.group(_query_group(self.bbox_head))
             attn_mask = denoising.attention_mask(query.shape[1], attn_mask, detecting)
             query = torch.cat((denoising.query, query), dim=1)
