@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,8 @@ class Note(Hook):
 
 def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | None = None, batch_size: int = 2,
                 sampler: str = 'ResumableSampler', loop: str = 'ResumableEpochTrainLoop', workers: int = 0,
-                validate: bool = False, wrapper: dict | None = None, length: dict | None = None, **options) -> Runner:
+                validate: bool = False, wrapper: dict | None = None, length: dict | None = None,
+                kind: type = Runner, **options) -> Any:
     """A runner of three epochs of eleven samples, six steps each, with a checkpoint every ``checkpoint['interval']``.
 
     Args:
@@ -97,6 +99,7 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
         validate: After each epoch; :class:`Score` says with what result.
         wrapper: Of the optimizer.
         length: Of the training, as the loop wants it.
+        kind: Which of mmengine's runners.
         **options: Of the runner.
     """
     torch.manual_seed(5)
@@ -104,7 +107,7 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
     validation = dict(
         val_dataloader=dict(dataset=dataset, batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler')),
         val_cfg=dict(), val_evaluator=Evaluator(Score())) if validate else {}
-    return Runner(
+    return kind(
         model=Regression(), work_dir=str(work_dir),
         train_dataloader=dict(dataset=dataset, batch_size=batch_size, num_workers=workers,
                               sampler=dict(type=sampler, shuffle=True)),

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from scene_qformer.engine import join_processes
+from scene_qformer.engine import choose_checkpoint, join_processes
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -57,6 +57,7 @@ def main() -> None:
     args = parse_args()
     cfg = apply_flags(load_config(args, several_processes=True), args)
     join_processes(cfg)
+    choose_checkpoint(cfg)
     runner = FlexibleRunner if cfg.get('strategy') else Runner  # sharded models are mmengine's newer runner's
     runner.from_cfg(cfg).train()
 

@@ -1,14 +1,12 @@
 import errno
-import logging
 import subprocess
 from types import SimpleNamespace
 
 import pytest
-from mmengine.config import Config
+from mmengine.runner import FlexibleRunner, Runner
 
 from scene_qformer.engine import DurableCheckpointHook, NotWrittenError, durable_checkpoint_hook
 from tests.small_training import Score, make_runner, train_on, train_until
-from tools import train
 
 
 def names(folder):
@@ -102,16 +100,21 @@ def test_a_second_training_in_the_folder_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize('begin_from', [None, 'stage_1.pth'])
 def test_a_first_start_with_resume_begins_from_what_the_config_begins_from(tmp_path, begin_from):
     """Launchers that restart a job always say --resume; the weights of the stage before must not be lost by it."""
-    runner = SimpleNamespace(_resume=True, _load_from=None, work_dir=str(tmp_path), cfg=dict(begin_from=begin_from),
-                             logger=logging.getLogger('test'))
+    runner = SimpleNamespace(_resume=True, _load_from=None, _has_loaded=False, work_dir=str(tmp_path),
+                             cfg=dict(begin_from=begin_from))
     DurableCheckpointHook().before_run(runner)
     assert (runner._resume, runner._load_from) == (False, begin_from)
 
 
-def test_train_keeps_what_the_config_begins_from():
-    cfg = Config(dict(load_from='stage_1.pth', resume=False))
-    flags = dict(amp=False, sync_bn='none', auto_scale_lr=False)
-    resumed = train.apply_flags(Config(cfg.to_dict()), SimpleNamespace(resume='auto', **flags))
-    assert (resumed.resume, resumed.load_from, resumed.begin_from) == (True, None, 'stage_1.pth')
-    named = train.apply_flags(Config(cfg.to_dict()), SimpleNamespace(resume='epoch_3.pth', **flags))
-    assert (named.resume, named.load_from) == (True, 'epoch_3.pth')
+def test_with_a_flexible_runner_that_finds_nothing(tmp_path):
+    """Which looks before its hooks, for what `last_checkpoint` names; here a kill came before that was written."""
+    train_until(tmp_path, 13, checkpoint=dict(interval=1))
+    (tmp_path / 'last_checkpoint').unlink()
+    assert min(train_on(tmp_path, kind=FlexibleRunner).steps) == 13
+
+
+@pytest.mark.parametrize('kind', [Runner, FlexibleRunner])
+def test_no_resuming_without_the_state_of_the_optimizer(kind, tmp_path):
+    make_runner(tmp_path, kind=kind, checkpoint=dict(interval=1, save_optimizer=False)).train()
+    with pytest.raises(ValueError, match='has no state of the optimizer'):
+        train_on(tmp_path, kind=kind, load_from=str(tmp_path / 'epoch_2.pth'))

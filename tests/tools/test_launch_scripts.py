@@ -54,13 +54,16 @@ def start(config, work_dir, root, *flags, options=(), **variables):
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_fsdp_from_the_command_line(data_root, tmp_path):  # noqa: F811
-    """Trains, resumes from its checkpoint, and that is tested by one process without FSDP."""
+    """Trains, resumes from its checkpoint, passes over a torn one; and that is tested by one process without FSDP."""
     work_dir = tmp_path / 'train'
-    for epochs in (1, 2):
+    for epochs in (1, 2, 2):
         process = start(FSDP, work_dir, data_root, '--resume', options=[f'train_cfg.max_epochs={epochs}'])
         assert process.wait(600) == 0, Path(f'{work_dir}.log').read_text()[-4000:]
-    log = Path(f'{work_dir}.log').read_text()
-    assert 'Epoch(train) [2][2/2]' in log and 'Epoch(train) [1]' not in log
+        log = Path(f'{work_dir}.log').read_text()
+        assert ('passed over' in log) == (work_dir / 'epoch_2.pth.torn').exists()
+        assert f'Epoch(train) [{epochs}][2/2]' in log and (epochs == 1 or 'Epoch(train) [1]' not in log)
+        if epochs == 2 and 'passed over' not in log:
+            (work_dir / 'epoch_2.pth').write_bytes(b'torn')
     done = subprocess.run(
         [sys.executable, 'tools/test.py', str(FSDP), str(work_dir / 'epoch_2.pth'), '--work-dir', str(tmp_path),
          '--cfg-options', *SMALLER], cwd=ROOT, capture_output=True, text=True,

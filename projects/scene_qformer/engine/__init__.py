@@ -13,6 +13,7 @@ from .muon_adamw import MuonAdamW, MuonOptimWrapperConstructor
 from .process_group import join_processes
 from .process_settings import ProcessGroupError
 from .resumable_loop import ResumableEpochTrainLoop
+from .resume_choice import choose_checkpoint
 from .safe_checkpoint import load_from_safe_file
 from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler
 from .sharded_strategy import ShardedStrategy
@@ -23,6 +24,6 @@ __all__ = [
     'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook', 'LayerDecayOptimWrapperConstructor',
     'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW', 'MuonOptimWrapperConstructor', 'NO_WEIGHTS',
     'NonFiniteGradientError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy',
-    'TRAINING_PARTS', 'bfloat16_is_fast', 'checkpoint_weights', 'cpu_multiplies_bfloat16', 'find_whole_checkpoint',
-    'join_processes', 'load_from_safe_file', 'loading_faults', 'require_weights'
+    'TRAINING_PARTS', 'bfloat16_is_fast', 'checkpoint_weights', 'choose_checkpoint', 'cpu_multiplies_bfloat16',
+    'find_whole_checkpoint', 'join_processes', 'load_from_safe_file', 'loading_faults', 'require_weights'
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
 from .durable_backend import DurableBackend
 from .durable_file import PARTIAL, write_durably
-from .whole_checkpoint import NOTE, find_whole_checkpoint, set_aside, training_checkpoints
+from .resume_choice import agree_on_checkpoint
+from .whole_checkpoint import NOTE, training_checkpoints
 
 
 class _RemovesLater(DurableBackend):
@@ -44,7 +45,8 @@ class DurableCheckpointHook(CheckpointHook):
     - What ``max_keep_ckpts`` and ``save_best`` outdate is removed after its successor is on the disk.
     - ``--resume`` without a path goes on from the newest checkpoint that is whole. Torn ones are reported and renamed
       to ``*.torn``. If none is whole, it stops; if there is none at all, as when a launcher starts a job for the first
-      time, training begins.
+      time, training begins. With mmengine's ``FlexibleRunner``, which loads before its hooks are called, that needs
+      ``choose_checkpoint``, as in ``tools/train.py``.
 
     Checkpoints on remote storage are left to mmengine.
 
@@ -56,18 +58,15 @@ class DurableCheckpointHook(CheckpointHook):
     file_backend: Any
 
     def before_run(self, runner: Any) -> None:
-        """Choose what to resume from, before mmengine would."""
-        if runner._resume is not True or runner._load_from is not None:
+        """Choose what to resume from, before mmengine would, if ``choose_checkpoint`` has not done it."""
+        if runner._resume is not True or runner._load_from is not None or runner._has_loaded:
             return
-        answer: list = [None]
-        if is_main_process():
-            answer = [self._choose(runner)]
-        broadcast_object_list(answer)
-        if isinstance(answer[0], Exception):
-            raise answer[0]
-        runner._resume = answer[0] is not None
+        chosen = agree_on_checkpoint(runner.work_dir)
+        runner._resume = chosen is not None
         # the first start begins from what the config begins from, as stage 2 does from stage 1
-        runner._load_from = answer[0] or runner.cfg.get('begin_from')
+        runner._load_from = chosen or runner.cfg.get('begin_from')
+        if hasattr(runner, 'strategy'):  # FlexibleRunner has looked before its hooks, and found nothing
+            runner.load_or_resume()
 
     def before_train(self, runner: Any) -> None:
         """As mmengine's; and clear away what a kill left half written."""
@@ -88,25 +87,11 @@ class DurableCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Refuse to resume without the state of the optimizer; mmengine would begin with a fresh one."""
-        if runner._resume and 'optimizer' not in checkpoint and not hasattr(runner, 'strategy'):
+        if runner._resume and 'optimizer' not in checkpoint:
             raise ValueError(
                 'The checkpoint to resume from has no state of the optimizer: it was saved with save_optimizer=False, '
                 'or is a best_*.pth or a published one. Resume from epoch_*.pth or iter_*.pth, or train anew from its '
                 'weights: --cfg-options load_from=PATH, without --resume.')
-
-    def _choose(self, runner: Any) -> str | Exception | None:
-        try:
-            chosen, torn, passed_over = find_whole_checkpoint(runner.work_dir)
-            for path, reason in torn.items():
-                runner.logger.warning(f'A checkpoint is passed over. {reason}\nIt is kept as {set_aside(path).name}.')
-            for reason in passed_over.values():
-                runner.logger.warning(f'A checkpoint is passed over. {reason}')
-        except (OSError, ValueError) as error:  # every process is to stop with it
-            return error
-        if chosen is None:
-            runner.logger.warning(f'There is no checkpoint in {runner.work_dir} to resume from: training begins.')
-            return None
-        return str(chosen)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         if not isinstance(self.file_backend, _RemovesLater):
