@@ -86,7 +86,7 @@ class Note(Hook):
 def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | None = None, batch_size: int = 2,
                 sampler: str = 'ResumableSampler', loop: str = 'ResumableEpochTrainLoop', workers: int = 0,
                 validate: bool = False, wrapper: dict | None = None, length: dict | None = None,
-                kind: type = Runner, **options) -> Any:
+                kind: type = Runner, seed: int | None = 7, joint: bool = False, **options) -> Any:
     """A runner of three epochs of eleven samples, six steps each, with a checkpoint every ``checkpoint['interval']``.
 
     Args:
@@ -100,6 +100,8 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
         wrapper: Of the optimizer.
         length: Of the training, as the loop wants it.
         kind: Which of mmengine's runners.
+        seed: Of the training; None for another one each time.
+        joint: Deal batches out by ``JointBatchSampler``.
         **options: Of the runner.
     """
     torch.manual_seed(5)
@@ -110,13 +112,14 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
     return kind(
         model=Regression(), work_dir=str(work_dir),
         train_dataloader=dict(dataset=dataset, batch_size=batch_size, num_workers=workers,
-                              sampler=dict(type=sampler, shuffle=True)),
+                              sampler=dict(type=sampler, shuffle=True),
+                              **(dict(batch_sampler=dict(type='JointBatchSampler')) if joint else {})),
         train_cfg=dict(type=loop, **(length or dict(max_epochs=3))),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.1), **(wrapper or {})),
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=9),
         default_hooks=dict(checkpoint=dict(type='DurableCheckpointHook', **(checkpoint or {})),
                            exact_resume=dict(type='ExactResumeHook')),
-        custom_hooks=[note or Note()], randomness=dict(seed=7), default_scope='mmengine', log_level='WARNING',
+        custom_hooks=[note or Note()], randomness=dict(seed=seed), default_scope='mmengine', log_level='WARNING',
         experiment_name=f'small_training_{next(_names)}', **validation, **options)
 
 

@@ -1,7 +1,13 @@
 """The loop, the sampler and the hooks together: a resumed training is the one that was left alone."""
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import EpochBasedTrainLoop
+from torch import nn
 
+from scene_qformer.engine import ExactResumeHook, exact_resume_hook
 from tests.small_training import Note, Score, make_runner, train_on, train_until
 
 EVERY_2 = dict(by_epoch=False, interval=2)
@@ -102,3 +108,132 @@ def test_without_the_state_of_the_optimizer(tmp_path):
         train_on(tmp_path)
     with pytest.raises(ValueError, match='no state of the optimizer.*load_from=PATH, without --resume'):
         train_on(tmp_path, load_from=str(tmp_path / 'epoch_3.pth'))
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the hook logs."""
+    texts = []
+    monkeypatch.setattr(exact_resume_hook, 'print_log', lambda text, *_, **__: texts.append(text))
+    return texts
+
+
+@pytest.mark.parametrize('options', [
+    dict(), dict(joint=True), dict(workers=1), dict(loop='IterBasedTrainLoop', length=dict(max_iters=6), workers=1),
+    dict(loop='IterBasedTrainLoop', length=dict(max_iters=9), sampler='InfiniteSampler')],
+    ids=['sampler', 'batch sampler', 'worker', 'steps', 'infinite'])
+def test_another_seed_in_the_config(options, tmp_path, told):
+    """That of the checkpoint counts: of what is loaded (workers may have begun), and of the steps."""
+    whole = Note()
+    make_runner(tmp_path / 'whole', whole, joint=options.get('joint', False), **{
+        key: value for key, value in options.items() if key not in ('joint', 'workers')}).train()
+    train_until(tmp_path / 'cut', 3, checkpoint=EVERY_2, **options)
+    after = train_on(tmp_path / 'cut', checkpoint=EVERY_2, seed=8, **options)
+    assert min(after.steps) == 3
+    for number, (samples, loss) in after.steps.items():
+        assert samples == whole.steps[number][0]
+        if options.get('sampler') != 'InfiniteSampler':  # which does not seed the samples
+            assert loss == whole.steps[number][1]
+    assert len(told) == 1 and 'the seed of the checkpoint, 7. That of the config, 8,' in told[0]
+
+
+def test_a_seed_that_is_another_at_each_start(tmp_path, told):
+    before = train_until(tmp_path, 4, checkpoint=EVERY_2, seed=None)
+    after = train_on(tmp_path, checkpoint=EVERY_2, seed=None)
+    steps = {**before.steps, **after.steps}
+    for first in (1, 7, 13):
+        assert sorted(sum((steps[step][0] for step in range(first, first + 6)), [])) == list(range(11))
+    assert not told
+
+
+MMENGINES = dict(sampler='DefaultSampler', loop='EpochBasedTrainLoop')
+
+
+def test_mmengines_parts_resume_whole_epochs_with_another_batch_size(tmp_path):
+    """Two epochs of six steps are no whole number of epochs of eleven."""
+    train_until(tmp_path, 13, checkpoint=dict(interval=1), **MMENGINES)
+    after = train_on(tmp_path, batch_size=1, **MMENGINES)
+    assert min(after.steps) == 13 and len(after.steps) == 11
+
+
+def test_mmengines_loop_does_not_begin_an_epoch_again_with_another_batch_size(tmp_path):
+    """Two steps are a whole epoch of two steps."""
+    train_until(tmp_path, 3, checkpoint=EVERY_2, **MMENGINES)
+    with pytest.raises(ValueError, match='EpochBasedTrainLoop would begin again.*ResumableEpochTrainLoop'):
+        train_on(tmp_path, batch_size=6, **MMENGINES)
+
+
+@pytest.mark.parametrize('joint', [False, True])
+def test_what_mmengines_loop_began_the_resumable_one_ends(joint, tmp_path):
+    before = train_until(tmp_path, 3, checkpoint=EVERY_2, loop='EpochBasedTrainLoop', joint=joint)
+    after = train_on(tmp_path, checkpoint=EVERY_2, joint=joint)
+    steps = {**before.steps, **after.steps}
+    assert sorted(sum((steps[step][0] for step in range(1, 7)), [])) == list(range(11))
+
+
+@pytest.mark.parametrize(('epoch', 'step', 'refused'), [
+    (2, 12, False), (2, 13, True), (1, 12, True), (2, 14, True),  # six steps an epoch, then and now
+    (2, 22, False), (2, 8, False)])  # eleven or four steps an epoch then, or the middle of one: it cannot be told
+def test_checkpoints_from_before(epoch, step, refused):
+    loop = object.__new__(EpochBasedTrainLoop)
+    loop._dataloader = loop.dataloader = range(6)
+    runner = SimpleNamespace(_resume=True, train_loop=loop, model=nn.Linear(1, 1), optim_wrapper=None)
+    checkpoint = dict(meta=dict(epoch=epoch, iter=step), samples_done=0)
+    if refused:
+        with pytest.raises(ValueError, match='in the middle of an epoch'):
+            ExactResumeHook().after_load_checkpoint(runner, checkpoint)
+    else:
+        ExactResumeHook().after_load_checkpoint(runner, checkpoint)
+
+
+def several_optimizers(world_size=1):
+    """A runner whose two layers have an optimizer each, of which one updates every fourth time."""
+    model = nn.ModuleDict(dict(a=nn.Linear(1, 1, bias=False), b=nn.Linear(1, 1, bias=False)))
+    wrappers = {name: OptimWrapper(torch.optim.SGD(model[name].parameters(), lr=1.), accumulative_counts=counts)
+                for name, counts in (('a', 1), ('b', 4))}
+    return SimpleNamespace(_resume=True, world_size=world_size, train_loop=SimpleNamespace(), model=model,
+                           optim_wrapper=OptimWrapperDict(**wrappers))
+
+
+def step(runner):
+    for name, wrapper in runner.optim_wrapper.items():
+        wrapper.update_params(runner.model[name](torch.ones(1, 1)).sum())
+
+
+def test_several_optimizers():
+    """Each has its own count, which mmengine leaves at nothing."""
+    whole, cut, resumed = (several_optimizers() for _ in range(3))
+    for runner in (cut, resumed):
+        runner.model.load_state_dict(whole.model.state_dict())
+    for _ in range(8):
+        step(whole)
+    for _ in range(6):
+        step(cut)
+    checkpoint = dict(optimizer={})
+    ExactResumeHook().before_save_checkpoint(cut, checkpoint)
+    assert checkpoint['accumulated_gradients'].keys() == {'b.weight'}
+    resumed.model.load_state_dict(cut.model.state_dict())
+    ExactResumeHook().after_load_checkpoint(resumed, checkpoint)
+    for _ in range(2):
+        step(resumed)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+    checkpoint = dict(optimizer={})
+    ExactResumeHook().before_save_checkpoint(resumed, checkpoint)  # both have updated
+    assert 'accumulated_gradients' not in checkpoint
+
+
+def test_gradients_that_several_processes_lose_are_told_twice(told):
+    writing, resuming = several_optimizers(world_size=2), several_optimizers(world_size=2)
+    step(writing)
+    checkpoint = dict(optimizer={})
+    ExactResumeHook().before_save_checkpoint(writing, checkpoint)
+    assert len(told) == 1 and 'accumulated_gradients' not in checkpoint
+    ExactResumeHook().after_load_checkpoint(resuming, checkpoint)
+    assert len(told) == 2 and 'the first update lacks them' in told[1]
+    for _ in range(3):
+        step(writing)
+    checkpoint = dict(optimizer={})
+    ExactResumeHook().before_save_checkpoint(writing, checkpoint)
+    ExactResumeHook().after_load_checkpoint(resuming, checkpoint)
+    assert len(told) == 2
