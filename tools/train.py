@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from scene_qformer.engine import choose_checkpoint, join_processes
+from scene_qformer.engine import choose_checkpoint, cpu_multiplies_bfloat16, join_processes
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -37,7 +37,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
             scaled = cfg.optim_wrapper.get('dtype') != 'bfloat16'
             cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if scaled else dict(enabled=False))
         else:
-            print('--amp: there is no GPU, so this trains in bfloat16 on the CPU.')
+            slow = '' if cpu_multiplies_bfloat16() else ' It emulates bfloat16: without --amp it is about twice as fast.'
+            print(f'--amp: there is no GPU, so this trains in bfloat16 on the CPU.{slow}')
             cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     if args.sync_bn != 'none':
         (cfg.get('strategy') or cfg).sync_bn = args.sync_bn  # each of mmengine's runners looks elsewhere

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -17,8 +19,10 @@ def test_seconds_are_those_of_the_call(monkeypatch):
     clock = iter([0., 2., 10., 13., 20., 27.])
     monkeypatch.setattr(timing, 'peak_bytes', lambda way, device: 7)
     monkeypatch.setattr(timing.time, 'perf_counter', lambda: next(clock))
+    system = iter([0., 1., 1., 1.5, 4., 6.])
+    monkeypatch.setattr(timing.os, 'times', lambda: SimpleNamespace(system=next(system)))
     timed = time_ways({'one': lambda: None}, rounds=3)['one']
-    assert timed == Timing((2., 3., 7.), 7) and timed.median == 3 and timed.quartiles == (2.5, 5.)
+    assert timed == Timing((2., 3., 7.), 7, (1., 0.5, 2.)) and timed.median == 3 and timed.quartiles == (2.5, 5.)
 
 
 def test_no_round_is_refused():

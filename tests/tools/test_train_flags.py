@@ -20,3 +20,13 @@ def test_only_float16_has_a_loss_scaler(monkeypatch, fast, given, dtype, loss_sc
     flags = SimpleNamespace(amp=True, sync_bn='none', auto_scale_lr=False, resume=None)
     wrapper = apply_flags(cfg, flags).optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper' and wrapper.get('dtype') == dtype and wrapper.loss_scale == loss_scale
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_a_cpu_that_emulates_bfloat16_is_told(monkeypatch, capsys, fast):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr('tools.train.cpu_multiplies_bfloat16', lambda: fast)
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    flags = SimpleNamespace(amp=True, sync_bn='none', auto_scale_lr=False, resume=None)
+    assert apply_flags(cfg, flags).optim_wrapper.type == 'BFloat16OptimWrapper'
+    assert ('without --amp it is about twice as fast' in capsys.readouterr().out) == (not fast)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -131,17 +132,22 @@ def _for_cameras(cfg: Config, number: int) -> dict[str, Any]:
 
 
 def to_markdown(points: Sequence[Point]) -> str:
-    """A line for each value; where milliseconds a GFLOP grow along an axis, it costs more than it computes."""
+    """A line for each value; where milliseconds a GFLOP grow along an axis, it costs more than it computes.
+
+    On a CPU a column tells how much the operating system computes for it, on all cores: memory that is new to the
+    process, most of all, which it fills with zeros.
+    """
     with_peak = any(point.timing.peak_bytes is not None for point in points) and torch.cuda.is_available()
     columns = ['axis', 'value', 'ms', 'GFLOP', 'ms a GFLOP', 'kept in training, MB']
-    columns += ['peak in inference, MB'] if with_peak else []
+    columns += ['peak in inference, MB'] if with_peak else ['CPU ms of the system']
     lines = ['| ' + ' | '.join(columns) + ' |', '|---|' + '---:|' * (len(columns) - 1)]
     axis = None
     for point in points:
         milliseconds = 1e3 * point.timing.median
         cells = [point.value, f'{milliseconds:,.0f}', f'{point.operations / 1e9:,.1f}',
                  f'{milliseconds / (point.operations / 1e9):.1f}', f'{point.kept_bytes / 1e6:,.0f}']
-        cells += [f'{(point.timing.peak_bytes or 0) / 1e6:,.0f}'] if with_peak else []
+        cells += [f'{(point.timing.peak_bytes or 0) / 1e6:,.0f}' if with_peak else
+                  f'{1e3 * median(point.timing.system_seconds or [0.]):,.0f}']
         cells = [f'**{cell}**' for cell in cells] if point.is_default else cells
         lines.append('| ' + ' | '.join(['' if point.axis == axis else point.axis, *cells]) + ' |')
         axis = point.axis

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class Timing:
 
     seconds: tuple[float, ...]  # of every timed call
     peak_bytes: int | None = None  # above what was there before the call; None where nobody can tell
+    system_seconds: tuple[float, ...] = ()  # of every timed call, what the operating system computed for this process
 
     @property
     def median(self) -> float:
@@ -57,13 +59,16 @@ def time_ways(ways: Mapping[str, Callable[[], object]], rounds: int, device: str
         peaks[name] = peak_bytes(way, device)
         report(f'{name}: warm')
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    system_seconds: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
     for index in range(rounds):
         start = index % len(names)
         for name in (*names[start:], *names[:start]):
+            before = os.times().system
             seconds[name].append(_seconds(ways[name], device))
+            system_seconds[name].append(os.times().system - before)
         report(f'round {index + 1} of {rounds}')
-    return {name: Timing(tuple(seconds[name]), peaks[name]) for name in ways}
+    return {name: Timing(tuple(seconds[name]), peaks[name], tuple(system_seconds[name])) for name in ways}
 
 
 def _seconds(way: Callable[[], object], device: str) -> float:
