@@ -37,7 +37,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
             scaled = cfg.optim_wrapper.get('dtype') != 'bfloat16'
             cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if scaled else dict(enabled=False))
         else:
-            slow = '' if cpu_multiplies_bfloat16() else ' It emulates bfloat16: without --amp it is about twice as fast.'
+            slow = '' if cpu_multiplies_bfloat16() else ' It emulates that: without --amp it is about twice as fast.'
             print(f'--amp: there is no GPU, so this trains in bfloat16 on the CPU.{slow}')
             cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     if args.sync_bn != 'none':

@@ -99,7 +99,7 @@ class ShardedStrategy(FSDPStrategy):
             # gradients; the others would wait for that one for ever.
             built._clip_grad = partial(self._clip_joint_norm, built)
         scaler = getattr(built, 'loss_scaler', None)
-        if scaler is not None and not isinstance(scaler, ShardedGradScaler):
+        if scaler is not None and scaler.is_enabled() and not isinstance(scaler, ShardedGradScaler):
             raise ValueError('With FSDP, each process looks for overflows in its own pieces of gradients, and all must '
                              f'leave out the same steps: {type(built).__name__} needs use_fsdp=True.')
         if scaler is not None:
