@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,26 @@ def test_an_unfit_checkpoint_leaves_the_cache_that_it_was_to_replace(run, encode
     with pytest.raises(SystemExit, match='part.pth lacks .* weights of neck'):
         run(tmp_path / 'cache', '--overwrite', checkpoint=tmp_path / 'part.pth')
     assert len(TokenCache(tmp_path / 'cache')) == 3
+
+
+def test_masked_cameras_are_kept_beside_the_tokens(run, encoder: SmallEncoder, tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture):
+    root = tmp_path / 'nuscenes'
+    shutil.copytree(encoder.root, root)
+    broken = sorted((root / 'samples/CAM_BACK').iterdir())[4]
+    broken.write_bytes(b'')
+    config = tmp_path / 'masking.py'
+    config.write_text(encoder.config.read_text().replace(str(encoder.root), str(root))
+                      + "train_dataloader['dataset'].update(on_fault='mask')\n"
+                        "test_dataloader['dataset'].update(on_fault='mask')\n")
+    assert run(tmp_path / 'cache', config=config) == 9
+    notes = list((tmp_path / 'cache').glob('*-masked_cameras.txt'))
+    assert len(notes) == 1 and str(notes[0]) in capsys.readouterr().out
+    line, = notes[0].read_text().splitlines()
+    assert line.startswith('Camera CAM_BACK of sample ') and '0 bytes without the header' in line
+    assert line.split()[4] in TokenCache(tmp_path / 'cache')
+    other = encoder.checkpoint.with_name('other_weights.pth')
+    save_weights(encoder.config, other, seed=11)
+    broken.write_bytes(sorted((root / 'samples/CAM_BACK').iterdir())[3].read_bytes())
+    run(tmp_path / 'cache', '--overwrite', config=config, checkpoint=other)
+    assert not notes[0].exists()

@@ -14,7 +14,7 @@ from torch import Tensor
 from .index import FILE_NAME, FORMAT, read_index, write_index
 from .provenance import Provenance, StaleTokenCacheError, file_sha256, shown, tensors_sha256
 
-_SUFFIX, _PARTIAL = '.safetensors', '.partial'
+_SUFFIX, _PARTIAL, _NOTES = '.safetensors', '.partial', '-masked_cameras.txt'
 _WAY_OUT = 'Name another folder, remove this one, or give --overwrite to replace what it holds.'
 
 
@@ -124,6 +124,20 @@ class TokenCacheWriter:
         if len(self._pending) >= self.shard_size:
             self.flush()
 
+    def note_masked(self, reasons: Sequence[str]) -> Path:
+        """Write down, before their tokens are added, what frames lack: a reader of the cache cannot see it.
+
+        Args:
+            reasons: Of a camera and a frame each.
+
+        Returns:
+            The file of the split, to which they are added.
+        """
+        path = self.folder / f'{self._split}{_NOTES}'
+        with open(path, 'a', encoding='utf-8') as file:
+            file.writelines(f'{" ".join(text.split())}\n' for text in reasons)  # a line each
+        return path
+
     def flush(self) -> None:
         """Write the shard that is being filled."""
         if not self._pending:
@@ -192,8 +206,9 @@ class TokenCacheWriter:
             self._index['samples'] = {token: name for token, name in self._index['samples'].items() if name not in lost}
 
     def _remove(self, prefix: str = '') -> None:
-        """Remove the shards of a split, or all; of what else lies in the folder, nothing."""
-        for name in self._index['shards']:
+        """Remove the shards and notes of a split, or all; of what else lies in the folder, nothing."""
+        notes = [f'{split}{_NOTES}' for split in self._index['data']]
+        for name in (*self._index['shards'], *notes):
             if name.startswith(prefix):
                 (self.folder / name).unlink(missing_ok=True)
         self._forget_lost_shards()
