@@ -12,7 +12,7 @@ import math
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,41 @@ class PickledArray:
         except (TypeError, ValueError):
             raise pickle.UnpicklingError('an array whose state is none') from None
         self.value = make_array(content, dtype, shape, 'F' if fortran else 'C')
+
+
+class PickledValue:
+    """Stands for a value while a file is read: a pickle may write into what it holds, and must not into this.
+
+    Args:
+        value: The value.
+    """
+
+    __slots__ = ('value', )
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError(f'a state for a {type(self.value).__name__}, which has none')
+
+
+class PickledClass:
+    """Stands for objects of a class while a file is read, and for the class; made into a subclass for each file."""
+
+    value: Any = None
+
+    @classmethod
+    def meant(cls) -> type:
+        """The class that it stands for."""
+        raise NotImplementedError
+
+    def __setstate__(self, state: Any) -> None:
+        """Make the object, :attr:`value`.
+
+        Raises:
+            pickle.UnpicklingError: If it is no state of such an object.
+        """
+        raise NotImplementedError
 
 
 def make_array(content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.ndarray:
@@ -178,30 +213,38 @@ _GROWTH = 100  # bytes of memory by byte of a pickle: an empty dict takes 64 and
 
 class _DataOnlyUnpickler(pickle.Unpickler):
     handed_out = False  # without a stand-in in it, the data need not be looked through
+    more: Mapping[tuple[str, str], Callable] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HANDED_OUT:
+        found = _HANDED_OUT.get((module, name)) or self.more.get((module, name))
+        if found is None:
             raise pickle.UnpicklingError(f'it refers to {module}.{name}; only plain Python containers and NumPy arrays '
                                          'of numbers and texts are read')
         self.handed_out = True
-        return _Harmless(_HANDED_OUT[module, name])
+        if isinstance(found, type) and issubclass(found, PickledClass):
+            return type(found.__name__, (found, ), {})
+        return _Harmless(found)
 
 
-def loads_data(content: bytes, source: str) -> Any:
+def loads_data(content: bytes, source: str, more: Mapping[tuple[str, str], Callable] | None = None) -> Any:
     """Unpickle data.
 
     Args:
         content: Of a pickle, of any protocol.
         source: What errors call it: e.g. ``the info file nuscenes_infos_val.pkl``.
+        more: What else a pickle may name, by module and name, and what takes its place: functions that are harmless
+            with any arguments, or a :class:`PickledClass`. What they return must not be written into.
 
     Returns:
-        What it holds, of dicts, lists, tuples, sets, texts, bytes, numbers, None and NumPy arrays.
+        What it holds, of dicts, lists, tuples, sets, texts, bytes, numbers, None and NumPy arrays, and of what
+        ``more`` makes.
 
     Raises:
         ValueError: If it is damaged, or holds or asks for anything else; names the source.
     """
     try:
         unpickler = _DataOnlyUnpickler(io.BytesIO(content))
+        unpickler.more = more or {}
         with bounded_memory(_GROWTH * len(content)):  # two opcodes can ask for any amount, by a place in the memo
             value = unpickler.load()
         return with_arrays(value) if unpickler.handed_out else value
@@ -232,10 +275,12 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
     seen: dict[int, Any] = {}  # a container may hold itself, and be held twice
 
     def resolve(entry: Any) -> Any:
-        if isinstance(entry, PickledArray):
+        if isinstance(entry, (PickledArray, PickledValue, PickledClass)):
             if entry.value is None:
                 raise pickle.UnpicklingError('an array without values')
             entry = entry.value
+        elif isinstance(entry, type) and issubclass(entry, PickledClass):
+            entry = entry.meant()
         elif isinstance(entry, (PickledDtype, _Harmless)):
             raise pickle.UnpicklingError('the name of a function where data was expected')
         kind = type(entry)
@@ -247,7 +292,8 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
         if id(entry) in seen:
             return seen[id(entry)]
         seen[id(entry)] = entry
-        if kind in (set, frozenset, dict, OrderedDict) and any(type(key) in _STAND_INS for key in entry):
+        if kind in (set, frozenset, dict, OrderedDict) and any(
+                type(key) not in _LEAVES and isinstance(key, _STAND_INS) for key in entry):
             raise pickle.UnpicklingError('an array as a key or in a set')
         if kind in (dict, OrderedDict):
             for key, part in entry.items():
@@ -273,4 +319,4 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
 
 _LEAVES = frozenset((float, int, str, bool, type(None), np.float64, np.float32, np.bool_))
 _CONTAINERS = (dict, OrderedDict, list, tuple, set, frozenset)
-_STAND_INS = (PickledArray, PickledDtype, _Harmless)
+_STAND_INS = (PickledArray, PickledDtype, PickledValue, PickledClass, _Harmless, type)

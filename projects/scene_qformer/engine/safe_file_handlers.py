@@ -13,6 +13,7 @@ from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import PickleHandler, YamlHandler
 
 from .data_only_pickle import loads_data
+from .pickled_tensors import TENSORS_AND_BOXES
 
 _ANYTHING_ELSE = ('Other pickles are read by pickle.load, which runs whatever the file says: only if you made the file '
                   'yourself.')
@@ -20,7 +21,7 @@ _ANYTHING_ELSE = ('Other pickles are read by pickle.load, which runs whatever th
 
 @register_handler(['pkl', 'pickle'])
 class DataOnlyPickleHandler(PickleHandler):
-    """Reads pickles of plain containers and NumPy arrays."""
+    """Reads pickles of plain containers, NumPy arrays, tensors, and mmdet3d's boxes, as ``DumpResults`` writes them."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         """Read a file.
@@ -31,7 +32,7 @@ class DataOnlyPickleHandler(PickleHandler):
         if kwargs:
             raise ValueError(f'A pickle is read as data alone, without {", ".join(kwargs)}. {_ANYTHING_ELSE}')
         try:
-            return loads_data(file.read(), getattr(file, 'name', 'the file'))
+            return loads_data(file.read(), getattr(file, 'name', 'the file'), more=TENSORS_AND_BOXES)
         except ValueError as error:
             raise ValueError(f'{error}\n{_ANYTHING_ELSE}') from error
 
