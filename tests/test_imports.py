@@ -51,7 +51,7 @@ def test_geometry_and_ops_know_only_torch_and_numpy(part):
 
 @pytest.mark.parametrize(('part', 'others'), [
     ('models', ('datasets', 'synthetic', 'evaluation', 'visualization', 'apis', 'optimization', 'benchmark')),
-    ('datasets', ('models', 'synthetic', 'evaluation', 'visualization', 'apis', 'optimization', 'benchmark')),
+    ('datasets', ('models', 'synthetic', 'evaluation', 'visualization', 'apis', 'engine', 'optimization', 'benchmark')),
     ('synthetic', ('models', 'evaluation', 'visualization', 'apis', 'engine', 'optimization', 'benchmark')),
     ('engine', ('models', 'datasets', 'synthetic', 'visualization', 'apis', 'optimization', 'benchmark')),
     ('visualization', ('models', 'synthetic', 'optimization', 'benchmark')),

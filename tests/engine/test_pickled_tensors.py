@@ -18,7 +18,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.structures import InstanceData
 
 import scene_qformer  # noqa: F401
-from scene_qformer.engine.data_only_pickle import loads_data
+from scene_qformer.data_only_pickle import loads_data
 from scene_qformer.engine.pickled_tensors import TENSORS_AND_BOXES
 
 NUMBERS = torch.arange(12.).reshape(3, 4)

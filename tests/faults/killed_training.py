@@ -14,7 +14,8 @@ from pathlib import Path
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from scene_qformer.engine import ExactResumeHook, durable_file
+from scene_qformer import durable_file
+from scene_qformer.engine import ExactResumeHook
 from tests.small_encoder import SmallEncoder
 from tools import train
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from scene_qformer.engine import NotWrittenError, durable_file, find_whole_checkpoint, load_from_safe_file
-from scene_qformer.engine.durable_file import write_durably, write_with_digest
+from scene_qformer import durable_file
+from scene_qformer.durable_file import write_durably, write_with_digest
+from scene_qformer.engine import NotWrittenError, find_whole_checkpoint, load_from_safe_file
 from tests.small_training import make_runner, train_on, train_until
 
 AREA = 'Checkpoints'

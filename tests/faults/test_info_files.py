@@ -38,7 +38,7 @@ def test_code(tmp_path, show, name, protocol):
     'builtins.getattr', 'builtins.memoryview', 'builtins.range', 'numpy.load', 'numpy.core.multiarray.fromfile',
     'numpy._core.numeric.fromfunction', 'numpy.ndarray.tofile', 'collections.defaultdict', 'functools.partial',
     'operator.attrgetter', 'torch.load', 'mmengine.config.Config',
-    'scene_qformer.engine.data_only_pickle.PickledArray'])
+    'scene_qformer.data_only_pickle.PickledArray'])
 def test_names(tmp_path, show, name):
     path = tmp_path / 'infos.pkl'
     path.write_bytes(named(*name.rsplit('.', 1)))

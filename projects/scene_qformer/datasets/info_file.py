@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mmengine.fileio as fileio
 
-from ..engine.data_only_pickle import loads_data
+from ..data_only_pickle import loads_data
 from ..inside_folder import check_inside
 from ..strict_json import parse_json
 from .camera_faults import absent_camera

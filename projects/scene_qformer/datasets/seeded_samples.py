@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 
-from ..engine.seeding import seeded
+from ..seeding import seeded
 
 
 class SampleIndex(int):

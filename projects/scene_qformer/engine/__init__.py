@@ -1,9 +1,9 @@
 """What runs around the model: checkpoints, resuming, mixed precision, learning rates, processes, the command line."""
+from ..durable_file import NotWrittenError
 from .bfloat16_optim_wrapper import BFloat16OptimWrapper, bfloat16_is_fast, cpu_multiplies_bfloat16
 from .complete_checkpoint import DETECTION_PARTS, NO_WEIGHTS, TRAINING_PARTS, checkpoint_weights, require_weights
 from .durable_backend import DurableBackend
 from .durable_checkpoint_hook import DurableCheckpointHook
-from .durable_file import NotWrittenError
 from .exact_resume_hook import ExactResumeHook
 from .finite_step_hook import FiniteStepHook, NonFiniteGradientError
 from .layer_decay import LayerDecayOptimWrapperConstructor

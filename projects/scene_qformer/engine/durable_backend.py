@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
 
-from .durable_file import digest_path, remove_with_digest, write_durably, write_with_digest
+from ..durable_file import digest_path, remove_with_digest, write_durably, write_with_digest
 
 CHECKPOINTS = ('.pth', '.pt')
 

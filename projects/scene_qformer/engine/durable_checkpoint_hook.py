@@ -8,8 +8,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 
+from ..durable_file import PARTIAL, write_durably
 from .durable_backend import DurableBackend
-from .durable_file import PARTIAL, write_durably
 from .resume_choice import agree_on_checkpoint
 from .whole_checkpoint import NOTE, training_checkpoints
 

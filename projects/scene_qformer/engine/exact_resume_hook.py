@@ -11,8 +11,8 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop
 
+from ..seeding import seed_generators
 from .resumable_loop import batch_size_of_all
-from .seeding import seed_generators
 
 POSITION, WITHIN_EPOCH, ORDER_SEED = 'samples_done', 'within_epoch', 'order_seed'
 GRADIENTS, LOST_GRADIENTS, COUNTS = 'accumulated_gradients', 'lost_gradients', 'accumulation_counts'

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..finite_losses import ADVICE, NonFiniteLossError, collecting_losses
+from ..seeding import seed_generators
 from .finite_gradients import gradients_are_finite
 from .nonfinite_search import search_step
-from .seeding import seed_generators
 
 _STATE = 'finite_steps'  # in checkpoints
 POLICIES = ('stop', 'skip')

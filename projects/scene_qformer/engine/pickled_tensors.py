@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from ..data_only_pickle import PickledClass, PickledValue
 from .checkpoint_sizes import SMALL
-from .data_only_pickle import PickledClass, PickledValue
 
 _DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128,
                      torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool))

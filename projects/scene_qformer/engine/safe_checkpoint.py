@@ -23,9 +23,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ..data_only_pickle import PickledArray, PickledDtype, reconstruct, scalar, with_arrays
+from ..durable_file import DamagedFileError, check_digest
 from .checkpoint_sizes import check_archive, check_tensors
-from .data_only_pickle import PickledArray, PickledDtype, reconstruct, scalar, with_arrays
-from .durable_file import DamagedFileError, check_digest
 
 STATISTICS = ('min', 'max', 'current', 'mean')
 

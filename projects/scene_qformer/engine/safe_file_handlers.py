@@ -12,7 +12,7 @@ import yaml
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers import PickleHandler, YamlHandler
 
-from .data_only_pickle import loads_data
+from ..data_only_pickle import loads_data
 from .pickled_tensors import TENSORS_AND_BOXES
 
 _ANYTHING_ELSE = ('Other pickles are read by pickle.load, which runs whatever the file says: only if you made the file '

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .durable_file import DamagedFileError, digest_path
+from ..durable_file import DamagedFileError, digest_path
 from .safe_checkpoint import load_from_safe_file
 
 NOTE = 'last_checkpoint'  # mmengine's file with the path of the newest checkpoint

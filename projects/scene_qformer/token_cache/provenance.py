@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config
 
 from ..dataset_config import innermost_dataset, is_transform
-from ..engine.durable_file import file_sha256
+from ..durable_file import file_sha256
 from ..engine.safe_checkpoint import load_from_safe_file
 
 # What is cached, and the parts that come after it.

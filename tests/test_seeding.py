@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from scene_qformer.engine.seeding import seed_generators, seeded
+from scene_qformer.seeding import seed_generators, seeded
 
 
 def draw():

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from scene_qformer.engine.bounded_memory import bounded_memory
+from scene_qformer.bounded_memory import bounded_memory
 
 
 @pytest.fixture(autouse=True)

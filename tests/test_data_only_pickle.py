@@ -6,8 +6,8 @@ import mmengine
 import numpy as np
 import pytest
 
-from scene_qformer.engine.bounded_memory import bounded_memory
-from scene_qformer.engine.data_only_pickle import loads_data
+from scene_qformer.bounded_memory import bounded_memory
+from scene_qformer.data_only_pickle import loads_data
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(2, 3)
 VALUES = dict(

@@ -8,8 +8,9 @@ import pytest
 from mmengine.fileio import get_file_backend
 from mmengine.runner import save_checkpoint
 
-from scene_qformer.engine import DurableBackend, NotWrittenError, durable_file
-from scene_qformer.engine.durable_file import check_digest, remove_with_digest, write_durably, write_with_digest
+from scene_qformer import durable_file
+from scene_qformer.durable_file import check_digest, remove_with_digest, write_durably, write_with_digest
+from scene_qformer.engine import DurableBackend, NotWrittenError
 
 
 def test_digest_is_what_sha256sum_reads(tmp_path):
