@@ -49,8 +49,8 @@ def test_json_holds_all_numbers():
     content = json.loads(to_json([table(aims=dict(fast=5))], dict(machine='a clock')))
     assert content['machine'] == dict(machine='a clock')
     way = content['tables'][0]['ways']['fast']
-    assert way == dict(seconds=[0.1, 0.1, 0.5], peak_bytes=None, median=0.1, times_as_fast=4.0, floor=None, aim=5,
-                       note=None)
+    assert way == dict(seconds=[0.1, 0.1, 0.5], peak_bytes=None, system_seconds=[], median=0.1, times_as_fast=4.0,
+                       floor=None, aim=5, note=None)
 
 
 def test_a_baseline_must_be_timed():
