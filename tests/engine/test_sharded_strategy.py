@@ -1,6 +1,7 @@
 """FSDP on two processes trains as data-parallel training does, and its checkpoints come back."""
 import copy
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -152,7 +153,8 @@ def test_processes_leave_out_the_same_steps(clip, fused, tmp_path):
 
 
 def build_with_a_scaler_of_its_own(work_dir):
-    with pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
+    on_a_gpu = mock.patch.object(torch.amp.GradScaler, 'is_enabled', lambda _: True)  # without one, PyTorch disables it
+    with on_a_gpu, pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
         train_adapter('fsdp', work_dir, dict(type='AmpOptimWrapper', use_fsdp=False))
 
 
