@@ -3,12 +3,14 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from mmengine.registry import DefaultScope
 
 # Here, since pytest takes options from plugins of the topmost conftest alone.
 pytest_plugins = ['faults.collecting']
@@ -28,6 +30,15 @@ def fixed_seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def own_default_scope() -> Iterator[None]:
+    """A runner leaves the registry scope that it works in behind; the next file starts from the one before it."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope='session')

@@ -119,7 +119,7 @@ def make_runner(work_dir: Path, note: Note | None = None, checkpoint: dict | Non
         param_scheduler=dict(type='LinearLR', by_epoch=False, end=9),
         default_hooks=dict(checkpoint=dict(type='DurableCheckpointHook', **(checkpoint or {})),
                            exact_resume=dict(type='ExactResumeHook')),
-        custom_hooks=[note or Note()], randomness=dict(seed=seed), default_scope='mmengine', log_level='WARNING',
+        custom_hooks=[note or Note()], randomness=dict(seed=seed), default_scope='mmdet3d', log_level='WARNING',
         experiment_name=f'small_training_{next(_names)}', **validation, **options)
 
 
