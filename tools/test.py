@@ -4,11 +4,11 @@ Pictures are drawn by ``tools/visualize_predictions.py`` (instead of ``--show`` 
 """
 from __future__ import annotations
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from scene_qformer.engine import TRAINING_PARTS, join_processes, require_weights
 from scene_qformer.engine.command_line import load_config, make_parser
+from scene_qformer.engine.runner_parts import unwrapped_model
 
 
 def main() -> None:
@@ -21,8 +21,8 @@ def main() -> None:
     cfg.pop('strategy', None)  # of training; its checkpoints are whole, and each process tests with the whole model
     join_processes(cfg)
     runner = Runner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    require_weights(model, args.checkpoint, TRAINING_PARTS)  # those of random parts would be scores of nothing
+    # scores of random parts would be scores of nothing
+    require_weights(unwrapped_model(runner), args.checkpoint, TRAINING_PARTS)
     runner.test()
 
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import FlexibleRunner, Runner
 
-from scene_qformer.engine import choose_checkpoint, cpu_multiplies_bfloat16, join_processes
+from scene_qformer.engine import bfloat16_is_fast, choose_checkpoint, join_processes
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -29,16 +29,14 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
     if args.amp:
         if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
             raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {cfg.optim_wrapper.type!r}.")
-        if torch.cuda.is_available():
-            cfg.optim_wrapper.type = 'AmpOptimWrapper'
-            if torch.cuda.is_bf16_supported(including_emulation=False):
-                cfg.optim_wrapper.setdefault('dtype', 'bfloat16')
-            # bfloat16 has the range of float32: a scaler would only hide gradients that are not finite
-            scaled = cfg.optim_wrapper.get('dtype') != 'bfloat16'
-            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic' if scaled else dict(enabled=False))
-        else:
-            slow = '' if cpu_multiplies_bfloat16() else ' It emulates that: without --amp it is about twice as fast.'
+        has_gpu, fast = torch.cuda.is_available(), bfloat16_is_fast()
+        if not has_gpu:
+            slow = '' if fast else ' It emulates that: without --amp it is about twice as fast.'
             print(f'--amp: there is no GPU, so this trains in bfloat16 on the CPU.{slow}')
+        if has_gpu and (cfg.optim_wrapper.type == 'AmpOptimWrapper' or not fast):
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        else:
             cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
     if args.sync_bn != 'none':
         (cfg.get('strategy') or cfg).sync_bn = args.sync_bn  # each of mmengine's runners looks elsewhere

@@ -237,3 +237,15 @@ def test_gradients_that_several_processes_lose_are_told_twice(told):
     ExactResumeHook().before_save_checkpoint(writing, checkpoint)
     ExactResumeHook().after_load_checkpoint(resuming, checkpoint)
     assert len(told) == 2
+
+
+@pytest.mark.parametrize(('step', 'refused'), [(12, False), (13, True)])
+def test_a_strategy_that_keeps_its_checkpoints_from_hooks(step, refused):
+    """As mmengine's of DeepSpeed: of the position in the epoch nothing is known."""
+    hook = ExactResumeHook()
+    runner = SimpleNamespace(_resume=True, iter=step, train_loop=SimpleNamespace(dataloader=range(6)))
+    if refused:
+        with pytest.raises(ValueError, match='iteration 13, in the middle of an epoch of 6 steps'):
+            hook.before_train(runner)
+    else:
+        hook.before_train(runner)

@@ -184,24 +184,69 @@ def test_two_trainings_in_one_process_do_not_hear_of_each_other(tmp_path):
     assert hook.in_all == 2
 
 
-def test_several_optimizers(tmp_path):
-    """Each is looked at before its own step; the parts are still found."""
-    class TwoOptimizers(Parts):
-        def train_step(self, data, optim_wrapper):
-            losses = self(**self.data_preprocessor(data, True), mode='loss')
-            loss, log = self.parse_losses(losses)
-            optim_wrapper['head'].backward(loss)
-            for wrapper in optim_wrapper.values():
+class TwoOptimizers(Parts):
+    """One of ``backbone`` and ``norm``, which steps first, and one of ``head``."""
+
+    def train_step(self, data, optim_wrapper):
+        loss, log = self.parse_losses(self(**self.data_preprocessor(data, True), mode='loss'))
+        optim_wrapper['rest']._inner_count += 1  # as its own backward pass would
+        optim_wrapper['head'].backward(loss)
+        self.finite = all(parameter.grad.isfinite().all() for parameter in self.parameters())
+        for wrapper in optim_wrapper.values():
+            if wrapper.should_update():
                 wrapper.step()
                 wrapper.zero_grad()
-            return log
+        return log
 
+    def wrappers(self, kind=OptimWrapper, **options):
+        groups = dict(rest=[*self.backbone.parameters(), *self.norm.parameters()], head=[*self.head.parameters()])
+        return OptimWrapperDict(**{name: kind(optimizer=torch.optim.SGD(group, lr=0.01), **options)
+                                   for name, group in groups.items()})
+
+
+def test_several_optimizers(tmp_path):
+    """Each is looked at before its own step; the parts are still found, and what was changed before is told."""
     model = TwoOptimizers(bad_gradients=[2])
-    wrappers = OptimWrapperDict(
-        rest=OptimWrapper(torch.optim.SGD([*model.backbone.parameters(), *model.norm.parameters()], lr=0.01)),
-        head=OptimWrapper(torch.optim.SGD(model.head.parameters(), lr=0.01)))
-    with pytest.raises(NonFiniteGradientError, match=r'samples sample 4, sample 5\. .*head.weight \(6\)'):
-        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=wrappers)
+    with pytest.raises(NonFiniteGradientError, match=r'samples sample 4, sample 5\. .*head.weight \(6\)') as error:
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=model.wrappers())
+    assert 'other optimizers than this had made their steps' in str(error.value)
+
+
+@pytest.mark.parametrize(('fault', 'bad'), [
+    (dict(bad_gradients=[1, 2, 4]), None), (dict(bad_loss=[1, 2, 4]), None), (dict(), {2: NAN, 5: NAN, 9: NAN})])
+def test_a_bad_step_of_several_optimizers_is_one(tmp_path, fault, bad):
+    """Whether one of them sees it or both; and a good look of the one does not end the other's row."""
+    model, hook = TwoOptimizers(**fault), FiniteStepHook('skip', max_in_a_row=2)
+    train(tmp_path / 'a', model, [hook], bad, model.wrappers(), name='a')
+    assert (hook.in_all, hook.in_a_row) == (3, 0)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    model = TwoOptimizers(**fault)
+    with pytest.raises((NonFiniteGradientError, NonFiniteLossError), match='after 2 bad steps in a row and 2 in all'):
+        train(tmp_path / 'b', model, [FiniteStepHook('skip', max_in_a_row=1)], bad, model.wrappers(), name='b')
+
+
+def test_overflows_of_several_scalers_are_no_foreign_steps(tmp_path):
+    """Theirs do not call the optimizers; the step is told as one, and a loss that is not finite as a bad one."""
+    class Scaled(OptimWrapper):
+        loss_scaler = None
+
+        def step(self, **kwargs):
+            if model.finite:
+                super().step(**kwargs)
+
+    model, hook = TwoOptimizers(bad_gradients=[1, 2]), FiniteStepHook('skip')
+    train(tmp_path, model, [hook], {8: NAN}, model.wrappers(Scaled))
+    assert (hook.in_all, hook.scaled_down, hook.scaled_in_a_row) == (1, 2, 0)
+
+
+def test_several_optimizers_that_accumulate(tmp_path):
+    """Updates after batches 1, 3, 5 and the last; the second is bad by its first batch, and nothing stops before."""
+    model, hook = TwoOptimizers(bad_loss=[2]), FiniteStepHook('skip')
+    train(tmp_path, model, [hook], optim_wrapper=model.wrappers(accumulative_counts=2))
+    assert hook.in_all == 1
+    model = TwoOptimizers(bad_loss=[2])
+    with pytest.raises(NonFiniteLossError, match='samples sample 4, sample 5, sample 6, sample 7'):
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=model.wrappers(accumulative_counts=2), name='stop')
 
 
 def test_a_second_pass_that_fails_does_not_hide_the_first(tmp_path, monkeypatch):

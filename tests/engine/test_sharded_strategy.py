@@ -1,7 +1,6 @@
 """FSDP on two processes trains as data-parallel training does, and its checkpoints come back."""
 import copy
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
@@ -147,14 +146,26 @@ def test_processes_leave_out_the_same_steps(clip, fused, tmp_path):
     """At first the scaled losses overflow; that is seen by the process that has the gradients."""
     options = dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=dict(device='cpu', init_scale=2.**127),
                    optimizer=dict(type='AdamW', lr=0.1, fused=fused), **clip)
-    first, second = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, timeout=60)
+    checkpoint = str(tmp_path / 'sharded.pth')
+    first, second = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, None, checkpoint, timeout=60)
     assert [scale for _, _, scale in first] == [scale for _, _, scale in second]
     assert first[0][2] == 2.**126
+    options['loss_scale'] = dict(device='cpu', init_scale=2.**64)  # of a training that begins
+    resumed, _ = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, checkpoint, timeout=60)
+    assert resumed[0][2] in (first[-1][2], first[-1][2] / 2)
+
+
+def build_with_another_clipping(work_dir):
+    with pytest.raises(ValueError, match='takes max_norm and norm_type, got error_if_nonfinite, too'):
+        train_adapter('fsdp', work_dir, dict(clip_grad=dict(max_norm=1, error_if_nonfinite=False)))
+
+
+def test_clipping_that_fsdp_does_not_know_is_refused(tmp_path):
+    run_processes(2, build_with_another_clipping, str(tmp_path), timeout=60)
 
 
 def build_with_a_scaler_of_its_own(work_dir):
-    on_a_gpu = mock.patch.object(torch.amp.GradScaler, 'is_enabled', lambda _: True)  # without one, PyTorch disables it
-    with on_a_gpu, pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
+    with pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
         train_adapter('fsdp', work_dir, dict(type='AmpOptimWrapper', use_fsdp=False))
 
 

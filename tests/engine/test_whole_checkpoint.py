@@ -147,6 +147,20 @@ def test_a_folder_is_left_to_those_who_wrote_it(tmp_path):
     assert find_whole_checkpoint(tmp_path)[0] == tmp_path / 'epoch_3'
 
 
+def test_a_folder_that_was_being_written_is_passed_over(tmp_path):
+    """Nobody looks inside, and ``last_checkpoint``, which is written after it, names the one before."""
+    for name, age in (('iter_2.pth', 9), ('iter_4.pth', 1)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    note(tmp_path, tmp_path / 'iter_2.pth', age=5)
+    found = find_whole_checkpoint(tmp_path)
+    assert found.path == tmp_path / 'iter_2.pth' and not found.torn
+    assert list(found.passed_over) == [tmp_path / 'iter_4.pth']
+    assert 'newer than what last_checkpoint names' in found.passed_over[tmp_path / 'iter_4.pth']
+    (tmp_path / 'last_checkpoint').unlink()  # then the newest is the best guess
+    assert find_whole_checkpoint(tmp_path).path == tmp_path / 'iter_4.pth'
+
+
 def test_what_is_set_aside_replaces_nothing(tmp_path):
     for expected in ('epoch_3.pth.torn', 'epoch_3.pth.torn-2', 'epoch_3.pth.torn-3'):
         path = write(tmp_path / 'epoch_3.pth', age=1, whole=False)

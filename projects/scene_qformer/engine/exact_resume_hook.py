@@ -1,18 +1,17 @@
 """What mmengine's checkpoints lack to go on as if nothing had happened."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop
 
 from ..seeding import seed_generators
 from .resumable_loop import batch_size_of_all
+from .runner_parts import optim_wrappers, unwrapped_model, updates_now
 
 POSITION, WITHIN_EPOCH, ORDER_SEED = 'samples_done', 'within_epoch', 'order_seed'
 GRADIENTS, LOST_GRADIENTS, COUNTS = 'accumulated_gradients', 'lost_gradients', 'accumulation_counts'
@@ -36,13 +35,24 @@ class ExactResumeHook(Hook):
     optimizer.
 
     Raises:
-        ValueError: If mmengine's own loop is to resume in the middle of an epoch, which it would begin again.
+        ValueError: If mmengine's own loop is to resume in the middle of an epoch, which it would begin again; or any,
+            under a strategy that does not hand hooks its checkpoints, as mmengine's of DeepSpeed.
     """
 
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
         self._num_batches: int | None = None  # of the epoch so far; None between epochs
+        self._given = False  # a checkpoint, to go on from
+
+    def before_train(self, runner: Any) -> None:
+        """Refuse to begin an epoch again unseen."""
+        loader = getattr(runner.train_loop, 'dataloader', None)
+        if runner._resume and not self._given and loader is not None and runner.iter % len(loader):
+            raise ValueError(f'Training resumes at iteration {runner.iter}, in the middle of an epoch of {len(loader)} '
+                             'steps, and the strategy does not hand hooks its checkpoint, where the position is kept: '
+                             'the epoch would begin again. Write checkpoints at the ends of epochs (default_hooks.'
+                             'checkpoint.by_epoch=True), and resume from one of these.')
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the step."""
@@ -66,7 +76,7 @@ class ExactResumeHook(Hook):
         if isinstance(wrapper, OptimWrapperDict):  # of one alone, mmengine takes the iteration
             checkpoint[COUNTS] = {name: one._inner_count for name, one in wrapper.items()}
         # In a hook after a step, the wrapper has counted it.
-        if all(getattr(one, 'should_update', lambda: True)() for one in _wrappers(wrapper)):
+        if all(map(updates_now, optim_wrappers(runner))):
             return
         if runner.world_size > 1:
             checkpoint[LOST_GRADIENTS] = True
@@ -74,13 +84,15 @@ class ExactResumeHook(Hook):
                       'since the last one are not in it. Choose an interval (default_hooks.checkpoint.interval) that '
                       'optim_wrapper.accumulative_counts divides.', 'current', level=30)
             return
-        checkpoint[GRADIENTS] = {name: parameter.grad.cpu() for name, parameter in _model_of(runner).named_parameters()
+        parameters = unwrapped_model(runner).named_parameters()
+        checkpoint[GRADIENTS] = {name: parameter.grad.cpu() for name, parameter in parameters
                                  if parameter.grad is not None}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Give them back, if training resumes."""
         if not runner._resume:
             return
+        self._given = True
         loop = runner.train_loop
         if hasattr(loop, 'samples_done'):
             loop.samples_done = checkpoint.get(POSITION, 0)
@@ -94,7 +106,7 @@ class ExactResumeHook(Hook):
             print_log('The checkpoint was written between two updates, by several processes: the gradients that they '
                       'had accumulated are not in it, so the first update lacks them, and is not what it would have '
                       'been.', 'current', level=30)
-        parameters = dict(_model_of(runner).named_parameters())
+        parameters = dict(unwrapped_model(runner).named_parameters())
         for name, gradient in checkpoint.get(GRADIENTS, {}).items():
             parameters[name].grad = gradient.to(parameters[name].device)
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
@@ -143,12 +155,3 @@ def _give_seed_back(runner: Any, seed: int) -> None:
         sampler.indices = sampler._indices_of_rank()
     if hasattr(loop, 'dataloader_iterator'):  # of IterBasedTrainLoop, whose workers have begun as well
         loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
-
-
-def _wrappers(wrapper: Any) -> Iterator[Any]:
-    """Those that update, of which there may be several."""
-    yield from wrapper.values() if isinstance(wrapper, OptimWrapperDict) else (wrapper, )
-
-
-def _model_of(runner: Any) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

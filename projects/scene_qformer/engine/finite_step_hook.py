@@ -11,7 +11,7 @@ from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -20,6 +20,7 @@ from ..finite_losses import ADVICE, NonFiniteLossError, collecting_losses
 from ..seeding import seed_generators
 from .finite_gradients import gradients_are_finite
 from .nonfinite_search import search_step
+from .runner_parts import optim_wrappers, unwrapped_model, updates_now
 
 _STATE = 'finite_steps'  # in checkpoints
 POLICIES = ('stop', 'skip')
@@ -70,15 +71,16 @@ class FiniteStepHook(Hook):
         self._batches: list[Any] = []  # of the step, since the last one
         self._losses: list[str] = []  # of them, those that are not finite
         self._statistics: list[tuple[Tensor, Tensor]] = []
-        self._looked = False
+        self._counts: list[int | None] = []  # of wrappers, before this step; they count how often they took part
+        self._looked_at: set[int] = set()  # of this step, the wrappers whose optimizers were about to step
+        self._bad = self._overflowed = False  # this step was counted as such; several optimizers are one step
 
     def before_train(self, runner: Any) -> None:
         """Be told of losses, and be called before every step of every optimizer."""
         self._watching.close()  # a training before, which an error ended
         self._start_anew()
-        self._watching.enter_context(collecting_losses(_unwrapped(runner.model), self._losses))
-        wrapper = runner.optim_wrapper
-        for each in wrapper.values() if hasattr(wrapper, 'values') else [wrapper]:
+        self._watching.enter_context(collecting_losses(unwrapped_model(runner), self._losses))
+        for each in optim_wrappers(runner):
             if not hasattr(each.optimizer, 'register_step_pre_hook'):
                 continue  # DeepSpeed's
             self._watching.callback(each.optimizer.register_step_pre_hook(
@@ -89,18 +91,25 @@ class FiniteStepHook(Hook):
         if not self._batches and self.on_bad_step == 'skip':
             self._statistics = [(buffer, buffer.clone()) for buffer in _running_statistics(runner.model)]
         self._batches.append(data_batch)
-        self._looked = False
+        self._counts = [getattr(wrapper, 'inner_count', None) for wrapper in optim_wrappers(runner)]
+        self._looked_at.clear()
+        self._bad = self._overflowed = False
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Forget it, where it led to a step."""
-        if self._accumulates(runner.optim_wrapper):
+        took_part = [wrapper for wrapper, count in zip(optim_wrappers(runner), self._counts)
+                     if count is None or wrapper.inner_count != count]
+        due = [wrapper for wrapper in took_part if updates_now(wrapper)]
+        if took_part and not due and not self._looked_at:  # the step that these batches belong to is still to come
             return
-        if not self._looked and hasattr(runner.optim_wrapper, 'loss_scaler'):
+        if any(hasattr(wrapper, 'loss_scaler') and id(wrapper) not in self._looked_at for wrapper in due):
             self._scaled_down(runner, None)
-        elif not self._looked and self._any_process(bool(self._losses)):  # e.g. DeepSpeed steps by itself
+        elif not self._looked_at and self._any_process(bool(self._losses)):  # e.g. DeepSpeed steps by itself
             name = type(runner.optim_wrapper).__name__
             self._raise(runner, f'Training stopped: {self._describe(runner, search=True)} {name} does its steps by '
                         f'itself, so weights may have changed: go on from the last checkpoint. {ADVICE}')
+        if not self._bad and not self._overflowed:
+            self.in_a_row = self.scaled_in_a_row = 0
         self._start_anew()
 
     def after_train(self, runner: Any) -> None:
@@ -123,20 +132,21 @@ class FiniteStepHook(Hook):
 
     def _before_step(self, runner: Any, optimizer: torch.optim.Optimizer, wrapper: Any) -> None:
         """Raise or take the gradients away, by which an optimizer leaves a parameter as it is."""
-        self._looked = True
+        self._looked_at.add(id(wrapper))
         overflow = getattr(optimizer, 'found_inf', None)  # a scaler leaves it to fused optimizers to leave a step out
         if overflow is not None and bool(overflow):
             self._scaled_down(runner, optimizer)
             return
         if self._any_process(bool(self._losses) or not gradients_are_finite(optimizer, wrapper)):
             self._bad_step(runner, optimizer)
-        else:
-            self.in_a_row = self.scaled_in_a_row = 0
 
     def _scaled_down(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
         if self._any_process(bool(self._losses)):
             self._bad_step(runner, optimizer)
             return
+        if self._overflowed:
+            return
+        self._overflowed = True
         self.scaled_down += 1
         self.scaled_in_a_row += 1
         if self.scaled_in_a_row > _HALVINGS:
@@ -147,10 +157,22 @@ class FiniteStepHook(Hook):
                   'are how it finds its scale.', 'current', logging.WARNING)
 
     def _bad_step(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
+        if not self._bad:
+            self._bad = True
+            self._count_bad_step(runner)
+        for group in optimizer.param_groups if optimizer is not None else ():
+            for parameter in group['params']:
+                parameter.grad = None
+        with torch.no_grad():
+            for buffer, before in self._statistics:
+                buffer.copy_(before)
+
+    def _count_bad_step(self, runner: Any) -> None:
+        unchanged = ('no weight was changed by this step' if len(self._looked_at) < 2 else
+                     'other optimizers than this had made their steps')
         if self.on_bad_step == 'stop':
-            self._raise(runner, 'Training stopped, no weight was changed by this step: '
-                        f'{self._describe(runner, search=True)} {ADVICE} Or let such steps be left out: '
-                        "default_hooks.finite_steps.on_bad_step='skip'.")
+            self._raise(runner, f'Training stopped, {unchanged}: {self._describe(runner, search=True)} {ADVICE} Or let '
+                        "such steps be left out: default_hooks.finite_steps.on_bad_step='skip'.")
         self.in_a_row += 1
         self.in_all += 1
         too_many = self.in_a_row > self.max_in_a_row or self.in_all > self.max_in_all
@@ -159,16 +181,9 @@ class FiniteStepHook(Hook):
         found = self._describe(runner, search=too_many or get_world_size() == 1)
         if too_many:
             self._raise(runner, f'Training stopped after {self.in_a_row} bad steps in a row and {self.in_all} in all '
-                        f'({self.max_in_a_row} and {self.max_in_all} are allowed), no weight was changed by this one: '
-                        f'{found} {ADVICE}')
+                        f'({self.max_in_a_row} and {self.max_in_all} are allowed), {unchanged}: {found} {ADVICE}')
         print_log(f'Iteration {runner.iter + 1}: step left out ({self.in_a_row} in a row, {self.in_all} in all). '
                   f'{found}', 'current', logging.WARNING)
-        for group in optimizer.param_groups if optimizer is not None else ():
-            for parameter in group['params']:
-                parameter.grad = None
-        with torch.no_grad():
-            for buffer, before in self._statistics:
-                buffer.copy_(before)
 
     def _describe(self, runner: Any, search: bool) -> str:
         """Of all processes: which losses, which samples; and what this one finds in its parts."""
@@ -184,7 +199,7 @@ class FiniteStepHook(Hook):
     def _search(self, runner: Any) -> str:
         if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
             return f'Which part it was is not looked into under {type(runner.model).__name__}.'  # pieces of weights
-        model, losses, wrapper = _unwrapped(runner.model), list(self._losses), runner.optim_wrapper
+        model, losses, wrapper = unwrapped_model(runner), list(self._losses), runner.optim_wrapper
         seed_generators(runner.seed or 0, runner.rank, runner.iter)  # as ExactResumeHook does before each step
         try:
             # several wrappers have no context in common
@@ -200,12 +215,6 @@ class FiniteStepHook(Hook):
         error = NonFiniteLossError if self._losses else NonFiniteGradientError
         self._start_anew()
         raise error(message)
-
-    @staticmethod
-    def _accumulates(wrapper: Any) -> bool:
-        """Whether the step that these batches belong to is still to come."""
-        return (isinstance(wrapper, OptimWrapper) and not isinstance(wrapper, OptimWrapperDict)
-                and not wrapper.should_update())
 
     def _start_anew(self) -> None:
         self._batches, self._statistics = [], []
@@ -224,10 +233,6 @@ def _running_statistics(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         if isinstance(module, _NormBase) and module.track_running_stats and module.training:
             yield from (buffer for buffer in module.buffers(recurse=False))
-
-
-def _unwrapped(model: Any) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _samples(batch: Any) -> list:

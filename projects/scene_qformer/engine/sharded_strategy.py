@@ -45,7 +45,8 @@ class ShardedStrategy(FSDPStrategy):
     - Gradients are clipped by their norm over all processes, also where a process holds none of the trained weights.
       mmengine takes that of the process' own shards, so that each would scale its part of a gradient differently.
     - Processes agree on the steps that a loss scaler leaves out, also where a fused optimizer looks for overflows.
-    - The optimizer's state is loaded: PyTorch has changed the order of those arguments.
+    - The optimizer's state is loaded: PyTorch has changed the order of those arguments. So is what mmengine's wrapper
+      keeps beside it, the scale of losses and the settings behind the logged learning rate.
     - ``sync_bn`` is heeded.
 
     One file holds the whole model and its optimizer, as without FSDP, so that any number of processes, or one without
@@ -87,7 +88,8 @@ class ShardedStrategy(FSDPStrategy):
         """As mmengine's, with the norm of all processes.
 
         Raises:
-            ValueError: If the optimizer needs whole matrices, or a loss scaler does not hear of other processes.
+            ValueError: If the optimizer needs whole matrices, a loss scaler does not hear of other processes, or
+                gradients are to be clipped in a way that FSDP does not know.
         """
         optimizer = optim_wrapper.get('optimizer') if isinstance(optim_wrapper, Mapping) else None
         if isinstance(optimizer, Mapping) and OPTIMIZERS.get(optimizer['type']) is MuonAdamW:
@@ -95,11 +97,14 @@ class ShardedStrategy(FSDPStrategy):
                              'or train without `strategy`.')
         built = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(built, 'clip_grad_kwargs', None) and built.clip_func is nn.utils.clip_grad_norm_:
+            if unknown := built.clip_grad_kwargs.keys() - {'max_norm', 'norm_type'}:
+                raise ValueError('With FSDP, clip_grad takes max_norm and norm_type, got '
+                                 f'{", ".join(sorted(unknown))}, too. Leave that out.')
             # In the place of the whole method, not of `clip_func` alone, which it does not call where a process has no
             # gradients; the others would wait for that one for ever.
             built._clip_grad = partial(self._clip_joint_norm, built)
         scaler = getattr(built, 'loss_scaler', None)
-        if scaler is not None and scaler.is_enabled() and not isinstance(scaler, ShardedGradScaler):
+        if scaler is not None and not isinstance(scaler, ShardedGradScaler):
             raise ValueError('With FSDP, each process looks for overflows in its own pieces of gradients, and all must '
                              f'leave out the same steps: {type(built).__name__} needs use_fsdp=True.')
         if scaler is not None:
@@ -115,7 +120,12 @@ class ShardedStrategy(FSDPStrategy):
         norm = self.model.clip_grad_norm_(**wrapper.clip_grad_kwargs)
         wrapper.message_hub.update_scalar(f'train/{wrapper.grad_name}', float(norm))
 
+    def optim_state_dict(self) -> dict:
+        """Of the optimizer, whole, and of its wrapper, which FSDP would leave out."""
+        return {**self.optim_wrapper.state_dict(), **super().optim_state_dict()}
+
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Of a whole checkpoint."""
-        self.optim_wrapper.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(
-            self.model, self.optim_wrapper.optimizer, state_dict))
+        loaded = FullyShardedDataParallel.optim_state_dict_to_load(
+            self.model, self.optim_wrapper.optimizer, {key: state_dict[key] for key in ('state', 'param_groups')})
+        self.optim_wrapper.load_state_dict({**state_dict, **loaded})

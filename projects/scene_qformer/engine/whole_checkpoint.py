@@ -40,8 +40,13 @@ def find_whole_checkpoint(work_dir: str | Path) -> FoundCheckpoint:
     named, candidates = _candidates(work_dir)
     torn: dict[Path, str] = {}
     passed_over: dict[Path, str] = {}
+    newer = candidates[:candidates.index(named)] if named in candidates else []
     for path in candidates:
-        if path.is_dir():  # of DeepSpeed or FSDP, which check their own
+        if path.is_dir():  # of DeepSpeed: nobody looks inside, so what is written after it must vouch for it
+            if path in newer:
+                passed_over[path] = (f'{path} is newer than what {NOTE} names, which is written after it: a training '
+                                     'may have stopped in between.')
+                continue
             return FoundCheckpoint(path, torn, passed_over)
         try:
             content = load_from_safe_file(str(path), map_location='cpu')

@@ -6,9 +6,9 @@ from typing import Any
 
 from mmdet3d.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..engine.runner_parts import unwrapped_model
 from .calibration_images import calibration_images
 from .fast_scene_qformer import FastSceneQFormer
 from .options import InferenceOptions
@@ -37,7 +37,7 @@ class OptimizeModelHook(Hook):
         """The weights are loaded: optimise."""
         if self.options is None:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model  # wrapped on several GPUs
+        model = unwrapped_model(runner)
         images = None
         if self.options.precision == 'int8':
             from ..token_extraction import calibration_frames  # brings mmdet3d.apis
