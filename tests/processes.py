@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import tempfile
 import time
 import traceback
@@ -21,6 +22,13 @@ START_METHOD = 'forkserver'
 multiprocessing.get_context(START_METHOD).set_forkserver_preload(
     [f'mmdet3d.{part}' for part in ('datasets', 'engine', 'evaluation', 'models', 'structures', 'visualization')]
     + ['scene_qformer', 'transformers'])
+
+
+def free_port() -> str:
+    """A port of this machine that nobody listens at, for now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
 
 
 def run_processes(world_size: int, function: Callable, *arguments: Any, timeout: float = 120.,

@@ -31,7 +31,8 @@ def main() -> None:
     cfg = load_config(args)
     dataset = build_test_dataset(cfg)
     for index in track_iter_progress(spread_indices(len(dataset), args.num)):
-        frame = read_frame(dataset.get_data_info(index), dataset.data_prefix.get('pts', ''))
+        frame = read_frame(dataset.get_data_info(index), dataset.data_prefix.get('pts', ''),
+                           dataset[index]['data_samples'])
         picture = draw_frame(frame.images, frame.lidar2img, None, frame.gt_instances_3d, dataset.metainfo['classes'],
                              frame.points, extent=args.extent,
                              title=f'frame {index + 1} of {len(dataset)}, sample {frame.token}')

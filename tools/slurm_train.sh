@@ -1,20 +1,15 @@
 #!/usr/bin/env bash
 # Train in a Slurm cluster: one task a GPU, started by srun.
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/slurm_job.sh"
 
 usage() {
-    cat >&2 <<'TEXT'
+    cat >&2 <<TEXT
 Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of tools/train.py]
 
     GPUS=16 tools/slurm_train.sh gpu r50 configs/scene_qformer/scene-qformer_r50_8xb4-24e_nus-336.py work_dirs/r50 --resume
 
-From the environment:
-    GPUS=8             processes in all
-    GPUS_PER_NODE=8    of them on each machine
-    CPUS_PER_TASK=5    cores a process
-    SRUN_ARGS=         more flags of srun, split at spaces
-    MASTER_PORT=29500  a free port of the first machine
-    PYTHON=.venv/bin/python, or else python
+$SLURM_VARIABLES
 TEXT
     exit 2
 }
@@ -25,32 +20,6 @@ JOB_NAME=$2
 CONFIG=$3
 WORK_DIR=$4
 shift 4
-GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 if [[ ! -f $CONFIG ]]; then echo "slurm_train.sh: there is no config $CONFIG" >&2; usage; fi
-for number in "$GPUS" "$GPUS_PER_NODE"; do
-    if [[ ! $number =~ ^[1-9][0-9]*$ ]]; then
-        echo "slurm_train.sh: GPUS and GPUS_PER_NODE must be numbers from 1 on, got '$number'" >&2
-        usage
-    fi
-done
-if (( GPUS < GPUS_PER_NODE )); then GPUS_PER_NODE=$GPUS; fi
-if (( GPUS % GPUS_PER_NODE )); then
-    echo "slurm_train.sh: GPUS=$GPUS is no multiple of GPUS_PER_NODE=$GPUS_PER_NODE" >&2
-    exit 2
-fi
-command -v srun >/dev/null || { echo "slurm_train.sh: there is no srun here; without Slurm: tools/dist_train.sh" >&2; exit 2; }
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-PYTHON=${PYTHON:-$([[ -x $ROOT/.venv/bin/python ]] && echo "$ROOT/.venv/bin/python" || echo python)}
-read -r -a MORE <<<"${SRUN_ARGS:-}"
 
-# A process that dies takes the others with it: they would wait for it.
-exec srun --partition="$PARTITION" \
-    --job-name="$JOB_NAME" \
-    --gres=gpu:"$GPUS_PER_NODE" \
-    --ntasks="$GPUS" \
-    --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 \
-    ${MORE[@]+"${MORE[@]}"} \
-    "$PYTHON" -u "$ROOT/tools/train.py" "$CONFIG" --work-dir "$WORK_DIR" --launcher slurm "$@"
+slurm_job tools/dist_train.sh "$PARTITION" "$JOB_NAME" tools/train.py "$CONFIG" --work-dir "$WORK_DIR" --launcher slurm "$@"

@@ -46,8 +46,9 @@ def main() -> None:
     for index in track_iter_progress(args.sample_idx or spread_indices(len(dataset), args.num)):
         if not 0 <= index < len(dataset):
             raise SystemExit(f'There is no frame {index}: the test set has 0 to {len(dataset) - 1}.')
-        frame = read_frame(dataset.get_data_info(index), pts_prefix)
-        inspected = inspect_frame(model, dataset[index], args.layer)
+        inputs = dataset[index]
+        frame = read_frame(dataset.get_data_info(index), pts_prefix, inputs['data_samples'])
+        inspected = inspect_frame(model, inputs, args.layer)
         queries = args.queries or [inspected.first_query + query
                                    for query in choose_queries(inspected.predictions, args.num_queries)]
         for query in queries:

@@ -36,8 +36,9 @@ def main() -> None:
     dataset = build_test_dataset(cfg)
     pts_prefix = dataset.data_prefix.get('pts', '')
     for index in track_iter_progress(spread_indices(len(dataset), args.num)):
-        frame = read_frame(dataset.get_data_info(index), pts_prefix)
-        prediction = keep_confident(predict_frame(model, dataset[index]).pred_instances_3d, args.score_thr)
+        inputs = dataset[index]
+        frame = read_frame(dataset.get_data_info(index), pts_prefix, inputs['data_samples'])
+        prediction = keep_confident(predict_frame(model, inputs).pred_instances_3d, args.score_thr)
         picture = draw_frame(frame.images, frame.lidar2img, prediction, frame.gt_instances_3d,
                              dataset.metainfo['classes'], frame.points, extent=args.extent,
                              title=f'frame {index + 1} of {len(dataset)}, sample {frame.token}, '

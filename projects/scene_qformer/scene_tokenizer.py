@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class SceneTokenizer:
             of ``docs/fast_inference.md``.
         on_fault: What happens where an image or the calibration of a camera is missing or broken: ``stop``, or
             ``mask``, which makes the tokens from the other cameras and warns, naming camera and reason. An image that
-            is None is missing. Not with ``optimize``.
+            is None is missing. With ``optimize``, such frames go through the model as it was, of which a copy is kept.
         calibration: For ``optimize=dict(precision='int8')``: frames such as will come, each a pair of what
             :meth:`__call__` takes. None for some of the config's training frames.
 
@@ -77,6 +78,8 @@ class SceneTokenizer:
             if options.precision == 'int8':
                 images = calibration_images(self.model, calibration_frames(cfg) if calibration is None else (
                     self._prepare(*frame) for frame in calibration))
+            if on_fault == 'mask':
+                options = replace(options, missing_cameras=True)
             self.model = optimize_model(self.model, options, images)
 
     def __call__(self, images: Any, cameras: Any) -> Tensor:

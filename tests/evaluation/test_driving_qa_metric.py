@@ -1,7 +1,6 @@
 """The metric as mmengine runs it: data samples in, scores out, on one process and on several."""
 import json
 import multiprocessing
-import socket
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from mmdet3d.structures import Det3DDataSample
 from mmengine.evaluator import Evaluator
 
 from scene_qformer.evaluation.driving_answer import DrivingAnswer, read_answers
+from tests.processes import free_port
 
 
 def conversation(id, type, *turns):
@@ -106,9 +106,7 @@ def run_rank(rank, port, folder):
 
 
 def test_several_processes(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context('fork')  # importing everything anew would take longer than the test
     ranks = [context.Process(target=run_rank, args=(rank, port, tmp_path)) for rank in range(2)]
     for process in ranks:

@@ -1,4 +1,4 @@
-"""A small real training, in a process of its own that may be killed; it notes every step's losses, bit by bit."""
+"""A small real training, in processes of its own that may be killed; it notes every step's losses, bit by bit."""
 from __future__ import annotations
 
 import json
@@ -16,11 +16,13 @@ from mmengine.registry import HOOKS
 
 from scene_qformer import durable_file
 from scene_qformer.engine import ExactResumeHook
+from tests.processes import free_port
 from tests.small_encoder import SmallEncoder
 from tools import train
 
+LONGEST = 120  # seconds of one start; it takes ten
 STEPS = 12  # four epochs of six frames, two a step
-STEPS_FILE = 'steps.jsonl'
+STEPS_FILE = 'steps_{rank}.jsonl'
 
 
 @HOOKS.register_module()
@@ -30,15 +32,17 @@ class NoteSteps(Hook):
     priority = 'LOW'  # before the checkpoint of the step, during which it may be killed
 
     def before_train(self, runner):
-        self.file = open(Path(runner.work_dir) / STEPS_FILE, 'a', buffering=1)  # noqa: SIM115, as long as the training
+        path = Path(runner.work_dir) / STEPS_FILE.format(rank=runner.rank)
+        self.file = open(path, 'a', buffering=1)  # noqa: SIM115, as long as the training
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         values = {name: value.item().hex() for name, value in outputs.items()}
         norm = runner.message_hub.get_scalar('train/grad_norm').current()
         rates = sorted({float(group['lr']).hex() for group in runner.optim_wrapper.param_groups})
         frames = [int(sample.sample_idx) for sample in data_batch['data_samples']]
-        self.file.write(json.dumps(dict(step=runner.iter + 1, epoch=runner.epoch, batch=batch_idx, frames=frames,
-                                        losses=values, grad_norm=float(norm).hex(), rates=rates)) + '\n')
+        step = dict(rank=runner.rank, step=runner.iter + 1, epoch=runner.epoch, batch=batch_idx, frames=frames,
+                    losses=values, grad_norm=float(norm).hex(), rates=rates)
+        self.file.write(json.dumps(step) + '\n')
 
 
 @HOOKS.register_module()
@@ -71,18 +75,31 @@ custom_hooks = [dict(type='EMAHook'), dict(type='NoteSteps')]
 
 
 class Training:
-    """Processes that train into one folder, one after the other. Imports are done once, and each is a fork."""
+    """A training in a folder, that is killed and goes on. Imports are done once, and each of its processes is a fork.
 
-    def __init__(self, config: Path, work_dir: Path) -> None:
-        self.config, self.work_dir = config, work_dir
+    Args:
+        config: Config file.
+        work_dir: Of all of its starts.
+        world_size: Processes that train together, joined by gloo.
+    """
+
+    def __init__(self, config: Path, work_dir: Path, world_size: int = 1) -> None:
+        self.config, self.work_dir, self.world_size = config, work_dir, world_size
         self.context = multiprocessing.get_context('forkserver')
         self.context.set_forkserver_preload([__name__])
 
-    def start(self, before: Callable | None = None, *arguments) -> multiprocessing.Process:
-        """Begin, or go on; ``before(*arguments)`` is called in the process first."""
-        process = self.context.Process(target=_train, args=(str(self.config), str(self.work_dir), before, arguments))
-        process.start()
-        return process
+    def start(self, before: Callable | None = None, *arguments) -> list[multiprocessing.Process]:
+        """Begin, or go on; ``before(*arguments)`` is called in each process first."""
+        port = free_port()
+        processes = []
+        for rank in range(self.world_size):
+            launched = {} if self.world_size == 1 else dict(
+                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(self.world_size), MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port)
+            processes.append(self.context.Process(
+                target=_train, args=(str(self.config), str(self.work_dir), launched, before, arguments)))
+            processes[-1].start()
+        return processes
 
     def run(self, before: Callable | None = None, *arguments) -> bool:
         """Train to the end, or to where ``before`` makes it kill itself. Whether it was killed.
@@ -92,25 +109,36 @@ class Training:
         """
         return self._ended(self.start(before, *arguments))
 
-    def kill_after(self, step: int, seconds: float) -> bool:
-        """SIGKILL it some time after it has done a step, or after its start if that is 0. Whether that came in time.
+    def kill_after(self, step: int, seconds: float, rank: int = 0) -> bool:
+        """SIGKILL a process some time after it has done a step, or after its start if that is 0. Whether in time.
+
+        The others end by themselves.
 
         Raises:
             RuntimeError: If it ended with an error.
         """
-        known = len(self.steps)
-        process = self.start()
-        while step and process.is_alive() and not any(done['step'] >= step for done in self.steps[known:]):
+        known = len(self.steps_of(rank))
+        processes = self.start()
+        killed = processes[rank]
+        while step and killed.is_alive() and not any(done['step'] >= step for done in self.steps_of(rank)[known:]):
             time.sleep(0.01)
-        process.join(seconds)
-        process.kill()
-        return self._ended(process)
+        killed.join(seconds)
+        killed.kill()
+        return self._ended(processes)
 
-    def _ended(self, process: multiprocessing.Process) -> bool:
-        process.join()
-        if process.exitcode not in (0, -signal.SIGKILL):
-            raise RuntimeError(f'code {process.exitcode}:\n{self.output[-3000:]}')
-        return process.exitcode != 0
+    def _ended(self, processes: list[multiprocessing.Process]) -> bool:
+        for process in processes:
+            process.join(LONGEST)
+        hanging = [rank for rank, process in enumerate(processes) if process.is_alive()]
+        for process in processes:
+            process.kill()
+            process.join()
+        codes = [process.exitcode for process in processes]
+        killed = -signal.SIGKILL in codes
+        # the others of a killed one find it gone, and end with an error
+        if hanging or any(code not in (0, -signal.SIGKILL) for code in codes) and not (killed and len(codes) > 1):
+            raise RuntimeError(f'codes {codes}, hanging: {hanging}\n{self.output[-3000:]}')
+        return killed
 
     @property
     def output(self) -> str:
@@ -118,19 +146,23 @@ class Training:
         path = self.work_dir / 'output.txt'
         return path.read_text(errors='replace') if path.exists() else ''
 
-    @property
-    def steps(self) -> list[dict]:
-        """The steps that were noted, in the order in which they were done; a line that a kill cut is left out."""
-        path = self.work_dir / STEPS_FILE
+    def steps_of(self, rank: int) -> list[dict]:
+        """The steps that a process noted, in the order in which they were done; a line that a kill cut is left out."""
+        path = self.work_dir / STEPS_FILE.format(rank=rank)
         lines = path.read_text().split('\n')[:-1] if path.exists() else []
         return [json.loads(line) for line in lines]
 
+    @property
+    def steps(self) -> list[dict]:
+        """Of all processes, one after the other."""
+        return [step for rank in range(self.world_size) for step in self.steps_of(rank)]
+
     def differences(self, whole: Training) -> list[str]:
         """Where its steps, done once or again, are not those of another training, and which it lacks."""
-        expected = {step['step']: step for step in whole.steps}
-        found = [f'step {step["step"]}: {step} instead of {expected.get(step["step"])}' for step in self.steps
-                 if step != expected.get(step['step'])]
-        lacking = expected.keys() - {step['step'] for step in self.steps}
+        expected = {(step['rank'], step['step']): step for step in whole.steps}
+        found = [f'step {step["step"]}: {step} instead of {expected.get((step["rank"], step["step"]))}'
+                 for step in self.steps if step != expected.get((step['rank'], step['step']))]
+        lacking = expected.keys() - {(step['rank'], step['step']) for step in self.steps}
         return found + [f'steps {sorted(lacking)} are missing'] * bool(lacking)
 
 
@@ -204,12 +236,14 @@ def limit_file_size(bytes_: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
 
-def _train(config: str, work_dir: str, before: Callable | None, arguments: tuple) -> None:
+def _train(config: str, work_dir: str, launched: dict[str, str], before: Callable | None, arguments: tuple) -> None:
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     output = os.open(Path(work_dir) / 'output.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.argv = ['train.py', config, '--work-dir', work_dir, '--resume']
+    os.environ.update(launched)
+    sys.argv = ['train.py', config, '--work-dir', work_dir, '--resume',
+                *(('--launcher', 'pytorch') if launched else ())]
     if before is not None:
         before(*arguments)
     train.main()

@@ -1,5 +1,6 @@
 """A training that is killed at any moment and resumed does, bit by bit, what the uninterrupted one does."""
 import re
+import shutil
 import subprocess
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.faults.killed_training import STEPS, Training, die_at, limit_file_siz
 from tests.small_encoder import make_small_encoder
 
 pytestmark = pytest.mark.slow
+LOGS = 400_000  # bytes for them
 REMEDY = 'Start the same command again with --resume.'
 
 
@@ -35,6 +37,23 @@ def whole(config, folder):
     training = Training(config, folder / 'whole')
     assert not training.run()
     assert [step['step'] for step in training.steps] == list(range(1, STEPS + 1))
+    return training
+
+
+@pytest.fixture(scope='module')
+def config_of_two(encoder, folder):
+    """Each step, both have a frame, of different numbers of boxes."""
+    return write_config(encoder, folder, 'of_two', more="train_dataloader['batch_size'] = 1")
+
+
+@pytest.fixture(scope='module')
+def whole_of_two(config_of_two, folder):
+    """The training of two processes that is left alone."""
+    training = Training(config_of_two, folder / 'whole_of_two', world_size=2)
+    assert not training.run()
+    assert [step['step'] for step in training.steps] == 2 * list(range(1, STEPS + 1))
+    frames = [step['frames'] for step in training.steps]
+    assert all(one != other for one, other in zip(frames[:STEPS], frames[STEPS:]))
     return training
 
 
@@ -110,6 +129,63 @@ def test_full_disk(size, config, whole, folder, show):
         'iter_2.pth', 'iter_2.pth.sha256', 'iter_4.pth', 'iter_4.pth.sha256'}
     assert not training.run()
     assert_as_if_left_alone(training, whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a disk of a size in bytes, in memory; another size, once mounted, is its new one."""
+    mounted = []
+
+    def mount(size):
+        done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'{"remount," * len(mounted)}size={size}', 'tmpfs',
+                               str(tmp_path)], capture_output=True, text=True) if shutil.which('mount') else None
+        if done is None or done.returncode:
+            pytest.skip(f'a disk cannot be mounted here: {done.stderr.strip() if done else "there is no mount"}')
+        mounted[:] = [True]
+        return tmp_path
+
+    yield mount
+    if mounted:
+        subprocess.run(['umount', '--lazy', str(tmp_path)], check=True)
+
+
+@pytest.mark.fault(area='Checkpoints', fault='the disk is full (a small one, mounted by root) during a training',
+                   expected='it stops, says so, and goes on from the last checkpoint',
+                   remedy='Make room, or keep fewer checkpoints (default_hooks.checkpoint.max_keep_ckpts); then '
+                   '--resume.')
+@pytest.mark.parametrize('room', [2.2, 2.6, 2.95])
+def test_really_full_disk(room, config, whole, small_disk, show):
+    """Room for so many checkpoints, beside logs. Two are kept, and the third is written before the first goes."""
+    one = (whole.work_dir / 'iter_4.pth').stat().st_size
+    training = Training(config, small_disk(int(room * one) + LOGS) / 'train')
+    with pytest.raises(RuntimeError) as stopped:
+        training.run()
+    message = next(line for line in str(stopped.value).splitlines() if 'could not be written' in line)
+    show(re.sub(r'[\d,]*\d bytes', 'N bytes', message.replace('/train/', '/work_dir/')))
+    assert 'iter_6.pth could not be written (No space left on device)' in message and 'bytes are needed' in message
+    free = int(re.search(r'([\d,]+) bytes are free', message).group(1).replace(',', ''))
+    assert 0 <= free < one
+    assert (training.work_dir / 'last_checkpoint').read_text().endswith('iter_4.pth')
+    assert {path.name for path in training.work_dir.iterdir() if 'iter_' in path.name} == {
+        'iter_2.pth', 'iter_2.pth.sha256', 'iter_4.pth', 'iter_4.pth.sha256'}
+    small_disk(4 * one + LOGS)
+    assert not training.run()
+    assert_as_if_left_alone(training, whole)
+
+
+@pytest.mark.fault(area='Processes', fault='one of two processes is killed (SIGKILL) at a random moment, three times',
+                   expected='the other stops; resumed, both do the same steps, bit by bit', remedy=REMEDY)
+@pytest.mark.parametrize('seed', range(4))
+def test_one_of_two_is_killed(seed, config_of_two, whole_of_two, folder, count):
+    training = Training(config_of_two, folder / f'two_{seed}', world_size=2)
+    rng = np.random.default_rng([seed, 2])
+    steps = sorted(rng.integers(0, STEPS - 1, size=3).tolist())
+    kills = sum(training.kill_after(step, seconds, rank) for step, seconds, rank in zip(
+        steps, rng.uniform(0, 0.3, size=3), rng.integers(0, 2, size=3)))
+    count(kills=kills)
+    assert not training.run()
+    assert kills
+    assert_as_if_left_alone(training, whole_of_two)
 
 
 @pytest.mark.fault(area='Checkpoints', fault='the newest checkpoint is damaged after a kill',

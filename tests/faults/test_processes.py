@@ -23,8 +23,8 @@ from scene_qformer.engine.process_group import LAUNCHERS, check_environment
 from scene_qformer.engine.process_settings import compare_settings
 from scene_qformer.joint_batch import joint_normalizer
 from tests.evaluation.test_every_sample_once import score
-from tests.processes import run_processes
-from tests.tools.test_launch_scripts import CONFIG, call, environment, free_port, start
+from tests.processes import free_port, run_processes
+from tests.tools.test_launch_scripts import CONFIG, call, environment, start
 from tests.tools.test_train_and_test import ROOT, SMALLER, data_root  # noqa: F401  (a fixture)
 
 AREA = 'Processes'

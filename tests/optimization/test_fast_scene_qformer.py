@@ -1,6 +1,7 @@
 """Tokens and boxes of the whole optimised model beside those of its twin."""
 import copy
 
+import numpy as np
 import pytest
 import torch
 from small_models import KINDS, C, build, images, relative_error, samples
@@ -191,6 +192,60 @@ def test_the_language_model_is_shared_and_trains_in_the_twin():
 
     twin.train().language_model.loss(twin(imgs), None)['loss_text'].backward()
     assert twin.language_model.weight.grad.abs().sum() > 0
+
+
+def without_camera(imgs, index=1):
+    masked = samples(imgs)
+    masked[-1].set_metainfo(dict(camera_mask=np.arange(imgs.shape[1]) != index))
+    return masked
+
+
+def same(got, expected):
+    """In float32; a copy's weights lie elsewhere, and are added in another order."""
+    assert relative_error(got, expected) < 1e-6
+
+
+@pytest.mark.parametrize('kind', ['learned, global', 'proposals, deformable'])
+def test_frames_without_a_camera_go_through_the_twin(kind):
+    twin, imgs = build(kind).train(), images(2)
+    fast = optimize_model(twin, dict(precision='bfloat16', missing_cameras=True))
+    assert twin.training
+    twin.eval()
+    with torch.no_grad():
+        expected = twin(dict(imgs=imgs), without_camera(imgs), mode='tensor')
+        same(fast(dict(imgs=imgs), without_camera(imgs), mode='tensor'), expected)
+        metas = [sample.metainfo for sample in without_camera(imgs)]
+        same(fast.decode_queries(imgs, metas).queries, twin.decode_queries(imgs, metas).queries)
+        for got, wanted in zip(*(model(dict(imgs=imgs), without_camera(imgs), mode='predict')
+                                 for model in (fast, twin)), strict=True):
+            same(got.pred_instances_3d.bboxes_3d.tensor, wanted.pred_instances_3d.bboxes_3d.tensor)
+        whole = samples(imgs)
+        for sample in whole:
+            sample.set_metainfo(dict(camera_mask=np.ones(2, dtype=bool)))
+        got, wanted = (model(dict(imgs=imgs), whole, mode='tensor') for model in (fast, twin))
+        assert relative_error(got, wanted) > 1e-4  # the fast way, rounded
+    assert fast.state_dict().keys() == optimize_model(twin, dict(precision='bfloat16')).state_dict().keys()
+    twin.projector[0].weight.data.zero_()  # it keeps a copy
+    same(fast(dict(imgs=imgs), without_camera(imgs), mode='tensor'), expected)
+
+
+def test_the_language_model_reads_frames_without_a_camera():
+    twin, imgs = build(), images(2)
+    twin.language_model = OneWord().train()
+    fast = optimize_model(twin, dict(precision='bfloat16', missing_cameras=True))
+    assert twin.language_model.training and twin.language_model.weight.requires_grad
+    asked = [without_camera(imgs), without_camera(imgs)]
+    for sample in (*asked[0], *asked[1]):
+        sample.gt_text = [dict(id='a', type='x', turns=[('?', '!')])]
+    got, expected = (model(dict(imgs=imgs), data, mode='predict') for model, data in zip((fast, twin), asked))
+    assert [sample.pred_text for sample in got] == [sample.pred_text for sample in expected]
+
+
+def test_frames_without_a_camera_are_refused():
+    fast, imgs = optimize_model(build(), dict(precision='float32')), images(2)
+    for mode in ('tensor', 'predict'):
+        with pytest.raises(ValueError, match=r'here one is missing.*optimize=dict\(missing_cameras=True'):
+            fast(dict(imgs=imgs), without_camera(imgs), mode=mode)
 
 
 def test_only_a_scene_qformer_once():

@@ -1,12 +1,12 @@
 """The launch scripts as a user calls them. Wrong calls and killed workers: tests/faults/test_processes.py."""
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import free_port
 from tests.tools.test_train_and_test import CONFIG, ROOT, SMALLER, data_root  # noqa: F401  (a fixture)
 
 FSDP = ROOT / 'configs/scene_qformer/scene-qformer_tiny-fsdp_synthetic.py'
@@ -34,12 +34,6 @@ def test_what_srun_is_asked_for(tmp_path):
             '--kill-on-bad-exit=1'} <= set(arguments)
     assert arguments[-7:] == [str(ROOT / 'tools/train.py'), str(CONFIG), '--work-dir', 'out dir', '--launcher',
                               'slurm', '--resume']
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
 
 
 def start(config, work_dir, root, *flags, options=(), **variables):

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet3d.structures import LiDARInstance3DBoxes
+from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 
 from scene_qformer.visualization import read_frame
+from scene_qformer.visualization.wireframe import box_edges_in_image
 
 
 @pytest.fixture
@@ -52,3 +53,26 @@ def test_missing_image(data_info: dict):
     data_info['images']['CAM_FRONT']['img_path'] += '.not_there'
     with pytest.raises(FileNotFoundError, match='not_there'):
         read_frame(data_info)
+
+
+def test_a_camera_that_the_model_does_without(data_info: dict):
+    data_info['images']['CAM_BACK'] = dict(fault='its file is gone')
+    sample = Det3DDataSample(metainfo=dict(cam_names=('CAM_BACK', 'CAM_FRONT'), camera_mask=np.array([False, True])))
+    frame = read_frame(data_info, data_sample=sample)
+    whole = read_frame(dict(data_info, images=dict(CAM_FRONT=data_info['images']['CAM_FRONT'])))
+    assert list(frame.images) == ['CAM_FRONT', 'CAM_BACK']  # as the dataset has them
+    np.testing.assert_array_equal(frame.images['CAM_FRONT'], whole.images['CAM_FRONT'])
+    np.testing.assert_array_equal(frame.lidar2img['CAM_FRONT'], whole.lidar2img['CAM_FRONT'])
+    assert frame.images['CAM_BACK'].shape == (6, 10, 3) and frame.images['CAM_BACK'].max() < 200
+    corners = frame.gt_instances_3d.bboxes_3d.corners.numpy()
+    assert len(box_edges_in_image(corners, frame.lidar2img['CAM_BACK'], (10, 6))[0]) == 0
+
+
+def test_a_camera_that_was_dropped(data_info: dict):
+    """Its file is there, but the model does not see it; nor does who looks at the picture."""
+    data_info['images']['CAM_BACK'] = dict(data_info['images']['CAM_FRONT'])
+    sample = Det3DDataSample(metainfo=dict(cam_names=('CAM_BACK', 'CAM_FRONT'), camera_mask=np.array([False, True])))
+    frame = read_frame(data_info, data_sample=sample)
+    assert not np.array_equal(frame.images['CAM_BACK'], frame.images['CAM_FRONT'])
+    assert np.array_equal(read_frame(data_info, data_sample=Det3DDataSample()).images['CAM_BACK'],
+                          frame.images['CAM_FRONT'])

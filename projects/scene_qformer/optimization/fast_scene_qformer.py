@@ -37,6 +37,9 @@ class FastSceneQFormer(SceneQFormer):
 
     The language model is the twin's own: there is no copy of it, and it stays as the twin has it.
 
+    Graphs and INT8 branches are made for all cameras. With ``options.missing_cameras``, batches in which a camera is
+    missing (``camera_mask``) go through a copy of the twin; without, they are refused.
+
     Args:
         model: Trained, with its weights loaded; on the device where it will run.
         options: See :class:`InferenceOptions`.
@@ -58,12 +61,9 @@ class FastSceneQFormer(SceneQFormer):
         device = next(model.parameters()).device
         options = options.resolve(device)
         nn.Module.__init__(self)  # parts are built: take those of a copy
-        shared = {id(model.language_model): model.language_model}  # gigabytes, which this class does not change
-        self.__dict__.update(copy.deepcopy(model, shared).__dict__)
-        # Beside the modules, so that eval() and requires_grad_() stop before it.
-        self.__dict__['language_model'] = self._modules.pop('language_model', None)
-        self.frozen_parts = ()  # all are
-        self.eval().requires_grad_(False)
+        self.__dict__.update(inference_copy(model).__dict__)
+        # Beside the modules: it is called, and nothing else.
+        self.__dict__['_readable'] = inference_copy(model) if options.missing_cameras else None
         self.options, self._device_type = options, device.type
         self.applied = tuple(self._replace_parts(calibration))
         self._shapes = StaticShapes()
@@ -162,30 +162,51 @@ class FastSceneQFormer(SceneQFormer):
                        denoising: None = None) -> DecodedQueries:
         """As :meth:`SceneQFormer.decode_queries`, without denoising; of the layers, only the last is returned.
 
-        What scene queries predicted for their own loss, ``query_set.proposals``, is left out.
+        What scene queries predicted for their own loss, ``query_set.proposals``, is left out. All this does not hold
+        where a camera is missing: then it is the twin's.
+
+        Raises:
+            ValueError: If a camera is missing, and ``options.missing_cameras`` is off.
         """
+        if (readable := self._without_cameras(imgs, batch_input_metas)) is not None:
+            return readable.decode_queries(imgs, batch_input_metas)
         inputs = self._inputs(imgs, batch_input_metas)
         return self._named(self._decode_static(inputs), inputs)
+
+    @torch.no_grad()
+    def predict(self, inputs: dict, data_samples: list, **kwargs: Any) -> list:
+        """Mode ``predict``: as the twin's."""
+        metas = [sample.metainfo for sample in data_samples]
+        if (readable := self._without_cameras(inputs['imgs'], metas)) is not None:
+            return readable.predict(inputs, data_samples, **kwargs)
+        return super().predict(inputs, data_samples, **kwargs)
 
     @torch.no_grad()
     def _forward(self, inputs: dict | Tensor, data_samples: list | None = None, **kwargs: Any) -> Tensor:
         """Mode ``tensor``: as the twin's."""
         imgs = inputs if isinstance(inputs, Tensor) else inputs['imgs']
         metas = None if data_samples is None else [sample.metainfo for sample in data_samples]
+        if (readable := self._without_cameras(imgs, metas)) is not None:
+            return readable(inputs, data_samples, mode='tensor')
         return self._encode_static(self._inputs(imgs, metas))[0]
+
+    def _without_cameras(self, imgs: Tensor, metas: list[dict] | None) -> SceneQFormer | None:
+        """The model for a batch in which a camera is missing; None where none is.
+
+        Raises:
+            ValueError: If one is, and there is no such model.
+        """
+        if imgs.dim() != 5 or read_camera_mask(metas, imgs.shape[1]) is None:
+            return None
+        if self._readable is None:
+            raise ValueError('A model that was optimised for inference reads all cameras of every frame, and here one '
+                             'is missing (camera_mask). Let it keep the model as it was for such frames: '
+                             'optimize=dict(missing_cameras=True, ...).')
+        return self._readable
 
     @staticmethod
     def _inputs(imgs: Tensor, metas: list[dict] | None) -> dict[str, Tensor]:
-        """The images and, as of ``stack_cameras``, the matrices; the host waits for nothing.
-
-        Raises:
-            ValueError: If a camera is missing.
-        """
-        if imgs.dim() == 5 and read_camera_mask(metas, imgs.shape[1]) is not None:
-            raise ValueError('A model that was optimised for inference reads all cameras of every frame, and here one '
-                             'is missing (camera_mask). Give this frame to the SceneQFormer that it was made from, '
-                             'which can do without: SceneTokenizer(..., optimize=False), or no `optimize` in the '
-                             'config.')
+        """The images and, as of ``stack_cameras``, the matrices; the host waits for nothing."""
         inputs = dict(imgs=imgs)
         for name in CAMERA_MATRICES:
             if metas and all(name in meta for meta in metas):
@@ -238,6 +259,18 @@ class FastSceneQFormer(SceneQFormer):
         half = self.options.dtype != torch.float32
         return torch.autocast(self._device_type, self.options.dtype if half else None, enabled=half,
                               cache_enabled=False)
+
+
+def inference_copy(model: SceneQFormer) -> SceneQFormer:
+    """A copy in evaluation mode, without gradients.
+
+    Its language model is the model's own, gigabytes that nobody changes; it lies beside the modules, so that ``eval()``
+    and ``requires_grad_()`` stop before it.
+    """
+    copied = copy.deepcopy(model, {id(model.language_model): model.language_model})
+    copied.__dict__['language_model'] = copied._modules.pop('language_model', None)
+    copied.frozen_parts = ()  # all are
+    return copied.eval().requires_grad_(False)
 
 
 def compile_part(part: nn.Module, device_type: str) -> None:

@@ -25,6 +25,8 @@ class InferenceOptions:
         merge_keys_values: Keys and values of all decoder layers in one product, where all of them attend globally.
         keep_constants: Keep what depends on the shapes alone between calls.
         capture: Of static shapes. ``auto``: a CUDA graph on CUDA where nothing waits for the host, else ``none``.
+        missing_cameras: Keep a copy of the model as it was, for batches in which a camera is missing; without, they are
+            refused.
     """
 
     precision: str = 'auto'
@@ -33,6 +35,7 @@ class InferenceOptions:
     merge_keys_values: bool = True
     keep_constants: bool = True
     capture: str = 'auto'
+    missing_cameras: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (('precision', PRECISIONS), ('capture', CAPTURES)):
