@@ -153,10 +153,10 @@ def small_disk(tmp_path):
                    expected='it stops, says so, and goes on from the last checkpoint',
                    remedy='Make room, or keep fewer checkpoints (default_hooks.checkpoint.max_keep_ckpts); then '
                    '--resume.')
-@pytest.mark.parametrize('room', [2.2, 2.6, 2.95])
+@pytest.mark.parametrize('room', [2.1, 2.4, 2.7])
 def test_really_full_disk(room, config, whole, small_disk, show):
     """Room for so many checkpoints, beside logs. Two are kept, and the third is written before the first goes."""
-    one = (whole.work_dir / 'iter_4.pth').stat().st_size
+    one = (whole.work_dir / 'iter_10.pth').stat().st_size
     training = Training(config, small_disk(int(room * one) + LOGS) / 'train')
     with pytest.raises(RuntimeError) as stopped:
         training.run()

@@ -14,16 +14,17 @@ from .process_group import join_processes
 from .process_settings import ProcessGroupError
 from .resumable_loop import ResumableEpochTrainLoop
 from .resume_choice import choose_checkpoint
-from .safe_checkpoint import load_from_safe_file
+from .safe_checkpoint import NotReadError, load_from_safe_file
 from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler
 from .sharded_strategy import ShardedStrategy
 from .whole_checkpoint import find_whole_checkpoint
+from .zero_strategy import ZeroOptimWrapper, ZeroStrategy
 
 __all__ = [
     'BFloat16OptimWrapper', 'DETECTION_PARTS', 'DataOnlyPickleHandler', 'DataOnlyYamlHandler', 'DurableBackend',
     'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook', 'LayerDecayOptimWrapperConstructor',
     'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW', 'MuonOptimWrapperConstructor', 'NO_WEIGHTS',
-    'NonFiniteGradientError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy',
-    'TRAINING_PARTS', 'bfloat16_is_fast', 'checkpoint_weights', 'choose_checkpoint', 'cpu_multiplies_bfloat16',
+    'NonFiniteGradientError', 'NotReadError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy',
+    'TRAINING_PARTS', 'ZeroOptimWrapper', 'ZeroStrategy', 'bfloat16_is_fast', 'checkpoint_weights', 'choose_checkpoint', 'cpu_multiplies_bfloat16',
     'find_whole_checkpoint', 'join_processes', 'load_from_safe_file', 'loading_faults', 'require_weights'
 ]
