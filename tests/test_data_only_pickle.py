@@ -1,4 +1,5 @@
 """What data-only unpickling builds, and that memory is bounded while it does."""
+import itertools
 import pickle
 import resource
 
@@ -23,6 +24,55 @@ def test_arrays_come_back_as_they_were(protocol):
         assert type(read[key]) is np.ndarray and read[key].dtype == value.dtype and read[key].shape == value.shape
         assert read[key].flags.writeable and read[key].tolist() == value.tolist(), key
     assert read['fortran'].flags.f_contiguous
+
+
+SHAPES = [(), (1, ), (3, ), (0, ), (2, 3), (3, 2), (1, 3), (0, 3), (3, 0), (2, 3, 5), (2, 0, 5)]
+LAYOUTS = dict(
+    rows=np.copy, columns=np.asfortranarray, transposed=np.transpose,
+    backwards=lambda array: np.flip(array) if array.ndim else array,
+    every_other=lambda array: np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array)
+
+
+def counted(shape, dtype):
+    """Every element another one, so that none can take the place of another unseen."""
+    array = np.zeros(shape, dtype)
+    for number, place in enumerate(np.ndindex(shape)):
+        array[place] = [f't{number}', number, 0.5 + number, (number, ), None][number % 5] if dtype == 'O' else number
+    return array
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('dtype', ['O', 'f4', 'i8', 'U3', 'S3', 'c16'])
+def test_arrays_of_any_layout_are_those_of_pickle(dtype, layout):
+    """NumPy writes numbers and texts in their order in memory, and objects row by row."""
+    for shape, protocol in itertools.product(SHAPES, range(6)):
+        array = LAYOUTS[layout](counted(shape, dtype))
+        content = pickle.dumps(array, protocol)
+        read, expected = loads_data(content, 'x'), pickle.loads(content)
+        assert read.tolist() == expected.tolist() == array.tolist(), shape
+        assert (read.dtype, read.shape) == (expected.dtype, expected.shape)
+        assert (read.flags.c_contiguous, read.flags.f_contiguous) == (
+            expected.flags.c_contiguous, expected.flags.f_contiguous), shape
+
+
+def test_objects_in_column_order():
+    array = np.asfortranarray(np.array([['a', 'b', 'c'], ['d', 5, None]], dtype=object))
+    assert loads_data(pickle.dumps(array), 'x').tolist() == [['a', 'b', 'c'], ['d', 5, None]]
+
+
+@pytest.mark.parametrize('shape', [(), (3, ), (2, 3), (3, 2), (2, 3, 5)])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_arrays_in_arrays_of_any_layout(layout, shape):
+    outer = np.empty(shape, dtype=object)
+    for number, place in enumerate(np.ndindex(shape)):
+        outer[place] = [np.full(2, number), np.array(number), [np.float32(number), np.zeros((0, 7))],
+                        np.asfortranarray(np.array([[number, 'b'], [None, [ARRAY]]], dtype=object))][number % 4]
+    outer = LAYOUTS[layout](outer)
+    for protocol, place in itertools.product(range(6), np.ndindex(outer.shape)):
+        read, expected = loads_data(pickle.dumps(outer, protocol), 'x'), outer[place]
+        assert read.shape == outer.shape
+        assert type(read[place]) is type(expected)
+        assert repr(read[place]) == repr(expected), place  # of arrays, values, types and shapes
 
 
 @pytest.mark.parametrize('protocol', range(6))

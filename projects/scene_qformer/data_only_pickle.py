@@ -104,10 +104,10 @@ def make_array(content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.nda
     """An array from what a file says of it.
 
     Args:
-        content: Its bytes, or, of objects, the list of them.
+        content: Its bytes in that order, or, of objects, the list of them, which is in order C always.
         dtype: :class:`PickledDtype`.
         shape: Of whole numbers.
-        order: ``C`` or ``F``.
+        order: In memory: ``C`` or ``F``.
 
     Raises:
         pickle.UnpicklingError: If these do not fit each other.
@@ -123,10 +123,11 @@ def make_array(content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.nda
         raise pickle.UnpicklingError(f'an array of shape {shape} and type {dtype.dtype}, which takes {expected} '
                                      f'{"values" if objects else "bytes"}, with {found}')
     if objects:
-        flat = np.empty(found, dtype=object)
-        for place, value in enumerate(content):  # one by one: NumPy would open lists
-            flat[place] = value
-    elif found:
+        array = np.empty(shape, dtype=object, order=order)
+        for place, value in zip(np.ndindex(shape), content):  # one by one: NumPy would open lists
+            array[place] = value  # whatever the order in memory, NumPy writes objects row by row
+        return array
+    if found:
         flat = np.frombuffer(bytes(content), dtype.dtype).copy()
     else:  # no element, or elements of no bytes, as np.array([''])
         flat = np.zeros(math.prod(shape) if math.prod(shape) < 1 << 20 else 0, dtype.dtype)
@@ -307,9 +308,8 @@ def with_arrays(value: Any, opened: tuple[type, ...] = ()) -> Any:
                 seen[id(entry)] = parts
             return seen[id(entry)]
         elif kind is np.ndarray:
-            flat = entry.reshape(-1)
-            for place, part in enumerate(flat):
-                flat[place] = resolve(part)
+            for place in np.ndindex(entry.shape):  # flattened, an array in column order would be a copy
+                entry[place] = resolve(entry[place])
         elif kind not in (set, frozenset):
             resolve(vars(entry))
         return entry
