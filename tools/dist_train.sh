@@ -10,7 +10,7 @@ Usage: tools/dist_train.sh CONFIG GPUS [flags of tools/train.py]
 
 GPUS is the number of processes on this machine. From the environment:
     NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500    for several machines: the same command on each
-    MAX_RESTARTS=0    how often all processes are started anew when one dies; give --resume with it
+    MAX_RESTARTS=0    how often all processes are started anew when one dies; give --resume with it, without a path
     PYTHON=.venv/bin/python, or else python
 TEXT
     exit 2
@@ -24,6 +24,10 @@ if [[ ! -f $CONFIG ]]; then echo "dist_train.sh: there is no config $CONFIG" >&2
 if [[ ! $GPUS =~ ^[1-9][0-9]*$ ]]; then echo "dist_train.sh: GPUS must be a number from 1 on, got '$GPUS'" >&2; usage; fi
 if [[ ${MAX_RESTARTS:-0} != 0 && " $* " != *" --resume"* ]]; then
     echo "dist_train.sh: MAX_RESTARTS=$MAX_RESTARTS without --resume would begin from the start each time; add --resume" >&2
+    exit 2
+fi
+if [[ ${MAX_RESTARTS:-0} != 0 && " $* " =~ " --resume"(=|\ )[^-\ ] ]]; then
+    echo "dist_train.sh: MAX_RESTARTS=$MAX_RESTARTS with a path after --resume would go back to it each time; write it into last_checkpoint in the work directory, and say --resume alone" >&2
     exit 2
 fi
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import FlexibleRunner, Runner
 
 from scene_qformer.engine import bfloat16_is_fast, choose_checkpoint, join_processes
@@ -24,21 +24,37 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def apply_amp(optim_wrapper: ConfigDict) -> None:
+    """Mixed precision: bfloat16, without a loss scaler, where it is stated, fast, or there is no GPU; else float16.
+
+    Raises:
+        ValueError: If the wrapper is of a type that this does not know.
+    """
+    kind, dtype = optim_wrapper.type, optim_wrapper.get('dtype')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
+        raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {kind!r}.")
+    has_gpu, fast = torch.cuda.is_available(), bfloat16_is_fast()
+    if not has_gpu:
+        slow = '' if fast else ' It emulates that: without --amp it is about twice as fast.'
+        print(f'--amp: there is no GPU, so this trains in bfloat16 on the CPU.{slow}')
+    stated = kind == 'BFloat16OptimWrapper' or dtype == 'bfloat16'
+    if stated or not has_gpu or (kind == 'OptimWrapper' and fast):
+        optim_wrapper.type = 'BFloat16OptimWrapper'
+        for name in ('dtype', 'loss_scale', 'use_fsdp'):  # of AmpOptimWrapper
+            optim_wrapper.pop(name, None)
+    else:
+        optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
 def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags that only training has."""
     if args.amp:
-        if cfg.optim_wrapper.type not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-            raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', not {cfg.optim_wrapper.type!r}.")
-        has_gpu, fast = torch.cuda.is_available(), bfloat16_is_fast()
-        if not has_gpu:
-            slow = '' if fast else ' It emulates that: without --amp it is about twice as fast.'
-            print(f'--amp: there is no GPU, so this trains in bfloat16 on the CPU.{slow}')
-        if has_gpu and (cfg.optim_wrapper.type == 'AmpOptimWrapper' or not fast):
-            cfg.optim_wrapper.type = 'AmpOptimWrapper'
-            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-        else:
-            cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+        apply_amp(cfg.optim_wrapper)
     if args.sync_bn != 'none':
+        if 'DeepSpeed' in cfg.optim_wrapper.type or 'Zero' in cfg.optim_wrapper.type:
+            raise ValueError("--sync_bn: DeepSpeed's strategies do not synchronise batch norms. Leave it out, or train "
+                             'with strategies/fsdp.py or without a strategy.')
         (cfg.get('strategy') or cfg).sync_bn = args.sync_bn  # each of mmengine's runners looks elsewhere
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

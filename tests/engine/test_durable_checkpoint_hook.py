@@ -1,12 +1,13 @@
 import errno
+import os
 import subprocess
 from types import SimpleNamespace
 
 import pytest
 from mmengine.runner import FlexibleRunner, Runner
 
-from scene_qformer.engine import DurableCheckpointHook, NotWrittenError, durable_checkpoint_hook
-from tests.small_training import Score, make_runner, train_on, train_until
+from scene_qformer.engine import DurableCheckpointHook, NotWrittenError, durable_checkpoint_hook, load_from_safe_file
+from tests.small_training import Note, Score, make_runner, train_on, train_until
 
 
 def names(folder):
@@ -60,6 +61,59 @@ def test_best_ones(tmp_path, monkeypatch):
     assert left == ['best_test_score_epoch_2.pth', 'epoch_3.pth']
     published = [name for name in names(tmp_path) if '-' in name]
     assert len(published) == 4 and all(f'{name}.sha256' in published for name in published if name.endswith('.pth'))
+
+
+@pytest.mark.parametrize('kind', [Runner, FlexibleRunner])
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_the_step_of_a_best_one_is_the_step_of_the_others(kind, by_epoch, tmp_path):
+    """The checkpoint is written again with the best score; a training that goes on from it leaves nothing out."""
+    options = dict(kind=kind, validate=True, checkpoint=dict(
+        interval=1 if by_epoch else 6, by_epoch=by_epoch, save_best='test/score', rule='greater'))
+    Score.scores = [1., 2., 3.]
+    whole = Note()
+    make_runner(tmp_path / 'whole', whole, **options).train()
+    Score.scores = [1., 2., 3., 4.]
+    first = train_until(tmp_path / 'killed', 8, **options)
+    name = 'epoch_1.pth' if by_epoch else 'iter_6.pth'
+    for best in (name, f'best_test_score_{name}'):
+        meta = load_from_safe_file(str(tmp_path / 'killed' / best))['meta']
+        assert (meta['epoch'], meta['iter']) == (1, 6), best
+    again = train_on(tmp_path / 'killed', **options)
+    assert min(again.steps) == 7 and {**first.steps, **again.steps} == whole.steps
+
+
+@pytest.mark.parametrize('kind', [Runner, FlexibleRunner])
+def test_what_a_kill_left_of_old_ones_goes_later(kind, tmp_path, monkeypatch):
+    """Here the kill comes when the second is on the disk, and the first has not gone."""
+    options = dict(kind=kind, checkpoint=dict(interval=1, max_keep_ckpts=1))
+
+    def die(hook):
+        if (tmp_path / 'epoch_2.pth').exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(DurableCheckpointHook, '_remove_outdated', die)
+        make_runner(tmp_path, **options).train()
+    assert names(tmp_path) == sorted([*with_digests('epoch_1.pth', 'epoch_2.pth'), 'last_checkpoint'])
+    train_on(tmp_path, **options)
+    assert names(tmp_path) == sorted([*with_digests('epoch_3.pth'), 'last_checkpoint'])
+
+
+@pytest.mark.parametrize('where', ['newer', 'elsewhere'])
+def test_nothing_else_goes(where, tmp_path):
+    """A file of the name of one that is outdated, but written since, or of another training."""
+    options = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
+    train_until(tmp_path / 'first', 13, **options)
+    folder = tmp_path / ('first' if where == 'newer' else 'second')
+    folder.mkdir(exist_ok=True)
+    (folder / 'epoch_1.pth').write_bytes(b'mine')
+    resumed = tmp_path / 'first' / 'epoch_2.pth'
+    if where == 'elsewhere':
+        os.utime(folder / 'epoch_1.pth', (1, 1))
+    note = Note(stop_at=12)
+    with pytest.raises(KeyboardInterrupt):
+        make_runner(folder, note, resume=True, load_from=str(resumed), **options).train()
+    assert (folder / 'epoch_1.pth').read_bytes() == b'mine'
 
 
 def test_nothing_to_resume_from(tmp_path, caplog):

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
-from scene_qformer.engine import ExactResumeHook, exact_resume_hook
+from scene_qformer.engine import ExactResumeHook, ResumableEpochTrainLoop, exact_resume_hook
 from tests.small_training import Note, Score, make_runner, train_on, train_until
 
 EVERY_2 = dict(by_epoch=False, interval=2)
@@ -239,13 +239,36 @@ def test_gradients_that_several_processes_lose_are_told_twice(told):
     assert len(told) == 2
 
 
-@pytest.mark.parametrize(('step', 'refused'), [(12, False), (13, True)])
-def test_a_strategy_that_keeps_its_checkpoints_from_hooks(step, refused):
-    """As mmengine's of DeepSpeed: of the position in the epoch nothing is known."""
-    hook = ExactResumeHook()
-    runner = SimpleNamespace(_resume=True, iter=step, train_loop=SimpleNamespace(dataloader=range(6)))
+@pytest.mark.parametrize(('kind', 'resume', 'given', 'refused'), [
+    (EpochBasedTrainLoop, True, False, True), (ResumableEpochTrainLoop, True, False, True),
+    (EpochBasedTrainLoop, True, True, False), (EpochBasedTrainLoop, False, False, False),
+    (IterBasedTrainLoop, True, False, False)])  # that one reads and drops what was trained on
+def test_a_strategy_that_keeps_its_checkpoints_from_hooks(kind, resume, given, refused):
+    """As mmengine's of DeepSpeed: of the position in the epoch nothing is known, whatever the iteration is."""
+    hook, loop = ExactResumeHook(), object.__new__(kind)
+    loop._dataloader = loop.dataloader = range(6)
+    runner = SimpleNamespace(_resume=resume, iter=12, train_loop=loop, model=nn.Linear(1, 1), optim_wrapper=None,
+                             strategy=nn.Identity())
+    if given:
+        hook.after_load_checkpoint(runner, dict(samples_done=0))
     if refused:
-        with pytest.raises(ValueError, match='iteration 13, in the middle of an epoch of 6 steps'):
+        with pytest.raises(ValueError, match='Identity does not hand hooks the checkpoint'):
             hook.before_train(runner)
     else:
         hook.before_train(runner)
+
+
+@pytest.mark.parametrize(('step', 'refused'), [(12, False), (13, True)])
+def test_checkpoints_without_a_position(step, refused):
+    """Of a training without ExactResumeHook."""
+    loop = object.__new__(ResumableEpochTrainLoop)
+    loop._dataloader = loop.dataloader = range(6)
+    loop.samples_done = 0
+    runner = SimpleNamespace(_resume=True, train_loop=loop, model=nn.Linear(1, 1), optim_wrapper=None)
+    checkpoint = dict(meta=dict(epoch=2, iter=step))
+    if refused:
+        with pytest.raises(ValueError, match='without ExactResumeHook'):
+            ExactResumeHook().after_load_checkpoint(runner, checkpoint)
+    else:
+        ExactResumeHook().after_load_checkpoint(runner, checkpoint)
+        assert loop.samples_done == 0

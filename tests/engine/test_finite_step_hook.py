@@ -1,9 +1,10 @@
 """A step on numbers that are not finite is told with names, and changes nothing."""
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
-from scene_qformer.engine import FiniteStepHook, MuonAdamW, NonFiniteGradientError
+from scene_qformer.engine import ExactResumeHook, FiniteStepHook, MuonAdamW, NonFiniteGradientError
 from scene_qformer.models import NonFiniteLossError
 from tests.engine.training_with_faults import Parts, train
 
@@ -92,6 +93,18 @@ def test_one_bad_part_spoils_the_whole_accumulated_step(tmp_path):
     assert hook.in_all == 1 and all(value.isfinite().all() for value in model.state_dict().values())
     with pytest.raises(NonFiniteLossError, match='samples sample 4, sample 5, sample 6, sample 7'):
         train(tmp_path, Parts(), [FiniteStepHook()], bad={4: NAN}, accumulate=2, name='stop')
+
+
+def test_the_second_look_draws_what_each_batch_drew(tmp_path):
+    class Draws(Parts):
+        def forward(self, *args, **kwargs):
+            drawn.append(torch.rand(()).item())
+            return super().forward(*args, **kwargs)
+
+    drawn: list[float] = []
+    with pytest.raises(NonFiniteLossError):
+        train(tmp_path, Draws(), [ExactResumeHook(), FiniteStepHook()], bad={4: NAN}, accumulate=2)
+    assert len(drawn) == 6 and drawn[4:] == drawn[2:4] and len(set(drawn)) == 4
 
 
 @pytest.mark.parametrize(('options', 'bad', 'message'), [
@@ -204,12 +217,56 @@ class TwoOptimizers(Parts):
                                    for name, group in groups.items()})
 
 
+class OneAfterTheOther(TwoOptimizers):
+    """As in a contest of two networks: the second's gradients are computed when the first has stepped, and are bad."""
+
+    def train_step(self, data, optim_wrapper):
+        self.step, step = -1, self.step
+        loss, log = self.parse_losses(self(**self.data_preprocessor(data, True), mode='loss'))
+        optim_wrapper['rest'].update_params(loss)
+        self.step = step
+        loss, _ = self.parse_losses(self(**self.data_preprocessor(data, True), mode='loss'))
+        optim_wrapper['head'].update_params(loss)
+        return log
+
+
 def test_several_optimizers(tmp_path):
-    """Each is looked at before its own step; the parts are still found, and what was changed before is told."""
+    """The first does not step if the gradients of the second are ready, and bad; the parts are still found."""
     model = TwoOptimizers(bad_gradients=[2])
     with pytest.raises(NonFiniteGradientError, match=r'samples sample 4, sample 5\. .*head.weight \(6\)') as error:
         train(tmp_path, model, [FiniteStepHook()], optim_wrapper=model.wrappers())
-    assert 'other optimizers than this had made their steps' in str(error.value)
+    assert 'no weight was changed by this step' in str(error.value)
+
+
+def test_what_another_optimizer_did_before_is_told(tmp_path, monkeypatch):
+    model = OneAfterTheOther(bad_gradients=[3])
+    with pytest.raises(NonFiniteGradientError, match='other optimizers than this had made their steps'):
+        train(tmp_path / 'a', model, [FiniteStepHook()], optim_wrapper=model.wrappers(), name='a')
+    told = []
+    monkeypatch.setattr('scene_qformer.engine.finite_step_hook.print_log', lambda text, *_, **__: told.append(text))
+    model, hook = OneAfterTheOther(bad_gradients=[3]), FiniteStepHook('skip')
+    train(tmp_path / 'b', model, [hook], optim_wrapper=model.wrappers(), name='b')
+    assert hook.in_all == 1 and 'other optimizers than this had made their steps' in told[0]
+
+
+@pytest.mark.parametrize('gradients', ['head', 'all'])
+def test_a_step_that_is_left_out_is_left_out_by_all(gradients, tmp_path):
+    """Weights before and after the bad step."""
+    class Looks(Hook):
+        priority = 'LOWEST'
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            self.before = {name: value.clone() for name, value in runner.model.named_parameters()}
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            changed.append(sorted(name for name, value in runner.model.named_parameters()
+                                  if not torch.equal(value, self.before[name])))
+
+    changed: list[list[str]] = []
+    fault = dict(bad_gradients=[2]) if gradients == 'head' else dict(bad_loss=[2])
+    model = TwoOptimizers(**fault)
+    train(tmp_path, model, [FiniteStepHook('skip'), Looks()], optim_wrapper=model.wrappers())
+    assert changed[2] == [] and all(len(names) > 1 for step, names in enumerate(changed) if step != 2)
 
 
 @pytest.mark.parametrize(('fault', 'bad'), [

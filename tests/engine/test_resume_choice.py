@@ -31,6 +31,19 @@ def test_what_a_user_names_stays(tmp_path, given):
     assert chosen(tmp_path, **given) == (given.get('resume', True), given.get('load_from'))
 
 
+def test_a_path_and_restarts_do_not_go_together(tmp_path, monkeypatch):
+    """Every restart would go back to that path."""
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '0')
+    assert chosen(tmp_path, load_from='epoch_1.pth') == (True, 'epoch_1.pth')
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '3')
+    with pytest.raises(ValueError, match='anew 3 times, and each time it would go back to epoch_1.pth'):
+        chosen(tmp_path, load_from='epoch_1.pth')
+    assert chosen(tmp_path, resume=False, load_from='stage_1.pth') == (False, 'stage_1.pth')
+    (tmp_path / 'epoch_2.pth').mkdir()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))  # as it advises
+    assert chosen(tmp_path) == (True, str(tmp_path / 'epoch_2.pth'))
+
+
 def test_a_folder_of_deepspeed(tmp_path):
     (tmp_path / 'epoch_2.pth').mkdir()
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))

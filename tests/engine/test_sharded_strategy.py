@@ -153,21 +153,3 @@ def test_processes_leave_out_the_same_steps(clip, fused, tmp_path):
     options['loss_scale'] = dict(device='cpu', init_scale=2.**64)  # of a training that begins
     resumed, _ = run_processes(2, train_adapter, 'fsdp', str(tmp_path), options, checkpoint, timeout=60)
     assert resumed[0][2] in (first[-1][2], first[-1][2] / 2)
-
-
-def build_with_another_clipping(work_dir):
-    with pytest.raises(ValueError, match='takes max_norm and norm_type, got error_if_nonfinite, too'):
-        train_adapter('fsdp', work_dir, dict(clip_grad=dict(max_norm=1, error_if_nonfinite=False)))
-
-
-def test_clipping_that_fsdp_does_not_know_is_refused(tmp_path):
-    run_processes(2, build_with_another_clipping, str(tmp_path), timeout=60)
-
-
-def build_with_a_scaler_of_its_own(work_dir):
-    with pytest.raises(ValueError, match='AmpOptimWrapper needs use_fsdp=True'):
-        train_adapter('fsdp', work_dir, dict(type='AmpOptimWrapper', use_fsdp=False))
-
-
-def test_a_scaler_that_does_not_hear_of_other_processes_is_refused(tmp_path):
-    run_processes(2, build_with_a_scaler_of_its_own, str(tmp_path), timeout=60)

@@ -19,11 +19,33 @@ def with_amp(**optim_wrapper):
     (True, dict(type='AmpOptimWrapper', dtype='float16'),
      dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')),
     (True, dict(type='AmpOptimWrapper', loss_scale=64.), dict(type='AmpOptimWrapper', loss_scale=64.)),
+    (False, dict(type='AmpOptimWrapper', dtype='bfloat16', loss_scale=64.), dict(type='BFloat16OptimWrapper')),
+    (False, dict(type='BFloat16OptimWrapper'), dict(type='BFloat16OptimWrapper')),
 ])
 def test_only_float16_has_a_loss_scaler(monkeypatch, fast, given, expected):
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     monkeypatch.setattr('tools.train.bfloat16_is_fast', lambda: fast)
     assert with_amp(**given) == expected
+
+
+@pytest.mark.parametrize('given', [
+    dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic'), dict(type='AmpOptimWrapper', use_fsdp=True)])
+def test_a_cpu_takes_no_scaler(monkeypatch, given):
+    """AmpOptimWrapper refuses CPUs; what only it knows is left out."""
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    optimizer = dict(type='SGD', lr=0.1)
+    assert with_amp(optimizer=optimizer, **given) == dict(type='BFloat16OptimWrapper', optimizer=optimizer)
+
+
+def test_what_amp_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="of type 'OptimWrapper', not 'ZeroOptimWrapper'"):
+        with_amp(type='ZeroOptimWrapper')
+
+
+def test_deepspeed_does_not_synchronise_batch_norms():
+    args = SimpleNamespace(amp=False, sync_bn='torch', auto_scale_lr=False, resume=None)
+    with pytest.raises(ValueError, match='do not synchronise batch norms'):
+        apply_flags(Config(dict(optim_wrapper=dict(type='ZeroOptimWrapper'), strategy=dict(type='ZeroStrategy'))), args)
 
 
 @pytest.mark.parametrize('fast', [True, False])

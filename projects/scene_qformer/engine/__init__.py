@@ -24,7 +24,8 @@ __all__ = [
     'BFloat16OptimWrapper', 'DETECTION_PARTS', 'DataOnlyPickleHandler', 'DataOnlyYamlHandler', 'DurableBackend',
     'DurableCheckpointHook', 'ExactResumeHook', 'FiniteStepHook', 'LayerDecayOptimWrapperConstructor',
     'LoadingFaultsHook', 'LossSpikeHook', 'MuonAdamW', 'MuonOptimWrapperConstructor', 'NO_WEIGHTS',
-    'NonFiniteGradientError', 'NotReadError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop', 'ShardedStrategy',
-    'TRAINING_PARTS', 'ZeroOptimWrapper', 'ZeroStrategy', 'bfloat16_is_fast', 'checkpoint_weights', 'choose_checkpoint', 'cpu_multiplies_bfloat16',
-    'find_whole_checkpoint', 'join_processes', 'load_from_safe_file', 'loading_faults', 'require_weights'
+    'NonFiniteGradientError', 'NotReadError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop',
+    'ShardedStrategy', 'TRAINING_PARTS', 'ZeroOptimWrapper', 'ZeroStrategy', 'bfloat16_is_fast', 'checkpoint_weights',
+    'choose_checkpoint', 'cpu_multiplies_bfloat16', 'find_whole_checkpoint', 'join_processes', 'load_from_safe_file',
+    'loading_faults', 'require_weights'
 ]

@@ -1,17 +1,22 @@
 """Checkpoints at intervals: old ones go when the new one is whole, and resuming takes the newest that is."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
+from mmengine.runner import find_latest_checkpoint
 
 from ..durable_file import PARTIAL, write_durably
 from .durable_backend import DurableBackend
 from .resume_choice import agree_on_checkpoint
 from .whole_checkpoint import NOTE, training_checkpoints
+
+OUTDATED = 'outdated_checkpoints'  # in the message hub: names of files that go when this checkpoint is on the disk
 
 
 class _RemovesLater(DurableBackend):
@@ -42,7 +47,11 @@ class DurableCheckpointHook(CheckpointHook):
 
     - Files, ``last_checkpoint`` too, are written aside and renamed, checkpoints with a digest beside them; see
       ``durable_file.py``.
-    - What ``max_keep_ckpts`` and ``save_best`` outdate is removed after its successor is on the disk.
+    - What ``max_keep_ckpts`` and ``save_best`` outdate is removed after its successor is on the disk; if a kill comes
+      in between, when training resumes.
+    - Checkpoints that ``save_best`` writes have the number of the step after which they were written. mmengine's
+      ``FlexibleRunner`` counts one more, in the checkpoint of the epoch, too, which is then written again: a training
+      that resumed from it would leave an epoch out.
     - ``--resume`` without a path goes on from the newest checkpoint that is whole. Torn ones are reported and renamed
       to ``*.torn``. If none is whole, it stops; if there is none at all, as when a launcher starts a job for the first
       time, training begins. With mmengine's ``FlexibleRunner``, which loads before its hooks are called, that needs
@@ -56,6 +65,7 @@ class DurableCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any
+    _place: dict[str, int] | None = None  # epoch and iteration of the checkpoint that is being written
 
     def before_run(self, runner: Any) -> None:
         """Choose what to resume from, before mmengine would, if ``choose_checkpoint`` has not done it."""
@@ -76,6 +86,8 @@ class DurableCheckpointHook(CheckpointHook):
         folder = Path(self.out_dir)
         if not is_main_process() or not folder.is_dir():
             return
+        if runner._resume and isinstance(self.file_backend, _RemovesLater):
+            self._remove_what_a_kill_left(runner, folder)
         for path in folder.glob(f'.*{PARTIAL}'):
             runner.logger.warning(f'{path} was being written when a training stopped; it is removed.')
             path.unlink(missing_ok=True)
@@ -84,6 +96,11 @@ class DurableCheckpointHook(CheckpointHook):
             runner.logger.warning(
                 f'{folder} holds {len(there)} checkpoints of an earlier training, the newest {there[0].name}. This '
                 'training begins anew and replaces those of the same names. To go on with the earlier one: --resume.')
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Put the place right."""
+        if self._place is not None:
+            checkpoint['meta'].update(self._place)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Refuse to resume without the state of the optimizer; mmengine would begin with a fresh one."""
@@ -106,17 +123,43 @@ class DurableCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(self.out_dir, name, save_optimizer=self.save_optimizer,
-                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-                               backend_args=self.backend_args, **self.args)
+        runner.message_hub.update_info(OUTDATED, [Path(path).name for path in self.file_backend.outdated])
+        with self._placed(dict(epoch=meta['epoch'], iter=meta['iter'])):
+            runner.save_checkpoint(self.out_dir, name, save_optimizer=self.save_optimizer,
+                                   save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+                                   backend_args=self.backend_args, **self.args)
         if is_main_process():
             write_durably(Path(runner.work_dir) / NOTE, self.last_ckpt.encode())
             self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
-        super()._save_best_checkpoint(runner, metrics)
+        with self._placed(dict(epoch=runner.epoch, iter=runner.iter)):
+            super()._save_best_checkpoint(runner, metrics)
         if isinstance(self.file_backend, _RemovesLater) and is_main_process():
             self._remove_outdated()
+
+    @contextmanager
+    def _placed(self, place: dict[str, int]) -> Iterator[None]:
+        """Whatever is written inside is of this place; of several, the outermost holds."""
+        outer, self._place = self._place, self._place or place
+        try:
+            yield
+        finally:
+            self._place = outer
+
+    def _remove_what_a_kill_left(self, runner: Any, folder: Path) -> None:
+        """Remove what the checkpoint that training goes on from was to replace, and nothing written since."""
+        # FlexibleRunner finds by itself what mmengine's note names
+        successor = Path(runner._load_from or find_latest_checkpoint(runner.work_dir) or '')
+        if not successor.exists() or successor.resolve().parent != folder.resolve():
+            return
+        written = successor.stat().st_mtime_ns
+        for name in runner.message_hub.runtime_info.get(OUTDATED, ()):
+            path = folder / name
+            if path.exists() and path.stat().st_mtime_ns < written:
+                runner.logger.info(f'{path} is removed: {successor.name} has replaced it.')
+                self.file_backend.outdated.append(str(path))
+        self._remove_outdated()
 
     def _remove_outdated(self) -> None:
         best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]

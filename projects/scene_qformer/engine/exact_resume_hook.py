@@ -35,8 +35,8 @@ class ExactResumeHook(Hook):
     optimizer.
 
     Raises:
-        ValueError: If mmengine's own loop is to resume in the middle of an epoch, which it would begin again; or any,
-            under a strategy that does not hand hooks its checkpoints, as mmengine's of DeepSpeed.
+        ValueError: If mmengine's own loop is to resume in the middle of an epoch, which it would begin again; or an
+            epoch, under a strategy that does not hand hooks its checkpoints, as mmengine's of DeepSpeed.
     """
 
     priority = 'VERY_HIGH'
@@ -46,13 +46,13 @@ class ExactResumeHook(Hook):
         self._given = False  # a checkpoint, to go on from
 
     def before_train(self, runner: Any) -> None:
-        """Refuse to begin an epoch again unseen."""
-        loader = getattr(runner.train_loop, 'dataloader', None)
-        if runner._resume and not self._given and loader is not None and runner.iter % len(loader):
-            raise ValueError(f'Training resumes at iteration {runner.iter}, in the middle of an epoch of {len(loader)} '
-                             'steps, and the strategy does not hand hooks its checkpoint, where the position is kept: '
-                             'the epoch would begin again. Write checkpoints at the ends of epochs (default_hooks.'
-                             'checkpoint.by_epoch=True), and resume from one of these.')
+        """Refuse to go on from an unknown position."""
+        if runner._resume and not self._given and isinstance(runner.train_loop, EpochBasedTrainLoop):
+            strategy = type(getattr(runner, 'strategy', None)).__name__
+            raise ValueError(f'Training resumes, and {strategy} does not hand hooks the checkpoint, where the position '
+                             'in the epoch and the seed of its order are kept: samples might come twice, or never. Use '
+                             "strategy=dict(type='ZeroStrategy') for DeepSpeed's; or, if you know that the checkpoint "
+                             'was written at the end of an epoch, default_hooks.exact_resume=None.')
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the step."""
@@ -94,8 +94,12 @@ class ExactResumeHook(Hook):
             return
         self._given = True
         loop = runner.train_loop
-        if hasattr(loop, 'samples_done'):
-            loop.samples_done = checkpoint.get(POSITION, 0)
+        if hasattr(loop, 'samples_done') and POSITION in checkpoint:
+            loop.samples_done = checkpoint[POSITION]
+        elif isinstance(loop, EpochBasedTrainLoop) and POSITION not in checkpoint and _is_within_epoch(
+                checkpoint, len(loop.dataloader)):
+            raise ValueError('The checkpoint was written in the middle of an epoch, without ExactResumeHook, so where '
+                             'in it is not known, and the epoch would begin again: resume from the end of an epoch.')
         elif type(loop) is EpochBasedTrainLoop and _is_within_epoch(checkpoint, len(loop.dataloader)):
             raise ValueError('The checkpoint was written in the middle of an epoch, which EpochBasedTrainLoop would '
                              'begin again. Set train_cfg.type=ResumableEpochTrainLoop and train_dataloader.sampler.'

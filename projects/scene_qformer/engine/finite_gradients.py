@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 
-def gradients_are_finite(optimizer: torch.optim.Optimizer, wrapper: Any) -> bool:
+def gradients_are_finite(optimizer: torch.optim.Optimizer, wrapper: Any = None) -> bool:
     """Look at the sum of the largest gradients of all parameters, and at the norm that they were clipped by.
 
     Clipping divides by a norm that may overflow while no gradient does: all of them are zero then.
 
     Args:
         optimizer: Whose gradients.
-        wrapper: mmengine's wrapper around it, which knows the norm.
+        wrapper: mmengine's wrapper around it, which knows the norm; None where it has not clipped them yet.
     """
     gradients = [parameter.grad for group in optimizer.param_groups for parameter in group['params']
                  if parameter.grad is not None and parameter.grad.numel()]  # FSDP leaves empty ones
@@ -39,6 +39,6 @@ def _largest(gradients: Sequence[Tensor]) -> list[Tensor]:
 def _clipped_norm(wrapper: Any) -> float:
     """The norm that gradients were divided by just now; 0 where none was."""
     norm = None
-    if getattr(wrapper, 'clip_grad_kwargs', None):  # DeepSpeed's wrapper has none
+    if wrapper is not None and getattr(wrapper, 'clip_grad_kwargs', None):  # DeepSpeed's wrapper has none
         norm = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}')
     return 0. if norm is None else float(norm.current())

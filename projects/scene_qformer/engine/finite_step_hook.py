@@ -39,6 +39,9 @@ class FiniteStepHook(Hook):
     decide alike. What the error says of parts is found by computing the step again, in the error's case alone: which
     part gave the first output that is not finite, and whose gradients are not.
 
+    Of several optimizers, all whose gradients are ready when the first of them steps do their steps, or none does; if
+    one finds its gradients bad later, what the others have done stays done, and the message says so.
+
     A step that is left out changes no weight, no state of the optimizer and no running statistics of batch norm; its
     samples are not trained on, and the learning rate's schedule goes on. The log tells each of them, and their number
     at the end. Numbers are kept in checkpoints.
@@ -68,11 +71,12 @@ class FiniteStepHook(Hook):
         self.on_bad_step, self.max_in_a_row, self.max_in_all = on_bad_step, max_in_a_row, max_in_all
         self.in_a_row = self.in_all = self.scaled_down = self.scaled_in_a_row = 0
         self._watching = ExitStack()  # from the first step to the last
-        self._batches: list[Any] = []  # of the step, since the last one
+        self._batches: list[tuple[int, Any]] = []  # of the step, since the last one, with the iterations that had them
         self._losses: list[str] = []  # of them, those that are not finite
         self._statistics: list[tuple[Tensor, Tensor]] = []
         self._counts: list[int | None] = []  # of wrappers, before this step; they count how often they took part
         self._looked_at: set[int] = set()  # of this step, the wrappers whose optimizers were about to step
+        self._stepped: set[int] = set()  # of them, those that then did
         self._bad = self._overflowed = False  # this step was counted as such; several optimizers are one step
 
     def before_train(self, runner: Any) -> None:
@@ -90,9 +94,10 @@ class FiniteStepHook(Hook):
         """Remember what the step is made of."""
         if not self._batches and self.on_bad_step == 'skip':
             self._statistics = [(buffer, buffer.clone()) for buffer in _running_statistics(runner.model)]
-        self._batches.append(data_batch)
+        self._batches.append((runner.iter, data_batch))
         self._counts = [getattr(wrapper, 'inner_count', None) for wrapper in optim_wrappers(runner)]
         self._looked_at.clear()
+        self._stepped.clear()
         self._bad = self._overflowed = False
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -137,12 +142,27 @@ class FiniteStepHook(Hook):
         if overflow is not None and bool(overflow):
             self._scaled_down(runner, optimizer)
             return
-        if self._any_process(bool(self._losses) or not gradients_are_finite(optimizer, wrapper)):
-            self._bad_step(runner, optimizer)
+        others = [each.optimizer for each in self._to_step_after(runner, wrapper)]
+        if self._any_process(self._bad or bool(self._losses) or not gradients_are_finite(optimizer, wrapper)
+                             or not all(map(gradients_are_finite, others))):
+            self._bad_step(runner, optimizer, *others)
+        else:
+            self._stepped.add(id(wrapper))
+
+    def _to_step_after(self, runner: Any, first: Any) -> list[Any]:
+        """The other wrappers whose gradients lie ready when the first of them steps, so that none or all of them do.
+
+        Those that scale losses find overflows by themselves. Gradients that are computed after the first step cannot be
+        looked at before it.
+        """
+        if len(self._looked_at) > 1:
+            return []
+        return [each for each in optim_wrappers(runner)
+                if each is not first and updates_now(each) and not hasattr(each, 'loss_scaler')]
 
     def _scaled_down(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
         if self._any_process(bool(self._losses)):
-            self._bad_step(runner, optimizer)
+            self._bad_step(runner, *(() if optimizer is None else (optimizer, )))
             return
         if self._overflowed:
             return
@@ -156,11 +176,11 @@ class FiniteStepHook(Hook):
                   f'were not finite ({self.scaled_in_a_row} in a row, {self.scaled_down} in all). A few at the start '
                   'are how it finds its scale.', 'current', logging.WARNING)
 
-    def _bad_step(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
+    def _bad_step(self, runner: Any, *optimizers: torch.optim.Optimizer) -> None:
         if not self._bad:
             self._bad = True
             self._count_bad_step(runner)
-        for group in optimizer.param_groups if optimizer is not None else ():
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             for parameter in group['params']:
                 parameter.grad = None
         with torch.no_grad():
@@ -168,8 +188,8 @@ class FiniteStepHook(Hook):
                 buffer.copy_(before)
 
     def _count_bad_step(self, runner: Any) -> None:
-        unchanged = ('no weight was changed by this step' if len(self._looked_at) < 2 else
-                     'other optimizers than this had made their steps')
+        unchanged = ('other optimizers than this had made their steps' if self._stepped else
+                     'no weight was changed by this step')
         if self.on_bad_step == 'stop':
             self._raise(runner, f'Training stopped, {unchanged}: {self._describe(runner, search=True)} {ADVICE} Or let '
                         "such steps be left out: default_hooks.finite_steps.on_bad_step='skip'.")
@@ -182,12 +202,12 @@ class FiniteStepHook(Hook):
         if too_many:
             self._raise(runner, f'Training stopped after {self.in_a_row} bad steps in a row and {self.in_all} in all '
                         f'({self.max_in_a_row} and {self.max_in_all} are allowed), {unchanged}: {found} {ADVICE}')
-        print_log(f'Iteration {runner.iter + 1}: step left out ({self.in_a_row} in a row, {self.in_all} in all). '
-                  f'{found}', 'current', logging.WARNING)
+        print_log(f'Iteration {runner.iter + 1}: step left out ({self.in_a_row} in a row, {self.in_all} in all), '
+                  f'{unchanged}. {found}', 'current', logging.WARNING)
 
     def _describe(self, runner: Any, search: bool) -> str:
         """Of all processes: which losses, which samples; and what this one finds in its parts."""
-        tokens = [str(sample.metainfo.get('sample_token', '?')) for batch in self._batches
+        tokens = [str(sample.metainfo.get('sample_token', '?')) for _, batch in self._batches
                   for sample in _samples(batch)]
         what = f'{", ".join(self._losses)} in' if self._losses else 'gradients that are not finite from'
         told = f'{what} the batch of samples {", ".join(tokens) or "?"}'
@@ -200,11 +220,16 @@ class FiniteStepHook(Hook):
         if is_model_wrapper(runner.model) and not isinstance(runner.model, MMDistributedDataParallel):
             return f'Which part it was is not looked into under {type(runner.model).__name__}.'  # pieces of weights
         model, losses, wrapper = unwrapped_model(runner), list(self._losses), runner.optim_wrapper
-        seed_generators(runner.seed or 0, runner.rank, runner.iter)  # as ExactResumeHook does before each step
+
+        def batches() -> Iterator[Any]:
+            for iteration, batch in self._batches:
+                seed_generators(runner.seed or 0, runner.rank, iteration)  # as ExactResumeHook does before each step
+                yield batch
+
         try:
             # several wrappers have no context in common
             with nullcontext() if isinstance(wrapper, OptimWrapperDict) else wrapper.optim_context(model):
-                return search_step(model, self._batches).as_text()
+                return search_step(model, batches()).as_text()
         except Exception as error:  # memory for a second pass, most of all; what led here is the error to tell
             return f'Which part it was could not be found: {(str(error).splitlines() or [type(error).__name__])[0]}.'
         finally:

@@ -1,7 +1,7 @@
 """Where a step's numbers stop being finite: the step once more, with someone looking at every part."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Finding:
         return ' '.join(sentences) or 'Repeated by this process, the step was finite.'
 
 
-def search_step(model: nn.Module, batches: Sequence[Any]) -> Finding:
+def search_step(model: nn.Module, batches: Iterable[Any]) -> Finding:
     """Compute the losses of a step and their gradients once more. Gradients and buffers stay as they were.
 
     Args:

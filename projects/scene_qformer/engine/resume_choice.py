@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
-from .whole_checkpoint import find_whole_checkpoint, set_aside
+from .whole_checkpoint import NOTE, find_whole_checkpoint, set_aside
 
 
 def choose_checkpoint(cfg: Config) -> None:
@@ -22,8 +22,14 @@ def choose_checkpoint(cfg: Config) -> None:
 
     Raises:
         OSError: As :func:`agree_on_checkpoint`.
-        ValueError: As :func:`agree_on_checkpoint`.
+        ValueError: As :func:`agree_on_checkpoint`; or if torchrun may restart a training that says from which file it
+            resumes, which each time would be that file.
     """
+    restarts = os.environ.get('TORCHELASTIC_MAX_RESTARTS', '0')
+    if cfg.get('resume') and cfg.get('load_from') is not None and restarts != '0':
+        raise ValueError(f'torchrun may start this training anew {restarts} times, and each time it would go back to '
+                         f'{cfg.load_from} and write over what it has done since. Write that path into '
+                         f'{os.path.join(cfg.work_dir, NOTE)}, and say --resume alone; or start without restarts.')
     if cfg.get('resume') is not True or cfg.get('load_from') is not None:
         return
     chosen = agree_on_checkpoint(os.path.abspath(cfg.work_dir))

@@ -30,7 +30,7 @@ class ZeroStrategy(DeepSpeedStrategy):
     """
 
     def prepare(self, model: Any, *, dispatch_kwargs: dict | None = None, **kwargs: Any) -> tuple:
-        """As the base's. DeepSpeed wants to know the batch size, which mmengine's runner hands to its own class alone."""
+        """As the base's. DeepSpeed wants the batch size, which mmengine's runner hands to its own class alone."""
         self.config.setdefault('train_micro_batch_size_per_gpu',
                                (dispatch_kwargs or {}).get('train_micro_batch_size_per_gpu', 1))
         return super().prepare(model, dispatch_kwargs=dispatch_kwargs, **kwargs)
