@@ -24,7 +24,7 @@ def main() -> None:
     from scene_qformer.datasets.info_conversion import convert_info_file  # after the arguments are found right
     try:
         frames = convert_info_file(args.source, args.target, args.overwrite)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'convert_infos.py: {error}')
     print(f'{args.target}: {frames} frames')
 

@@ -31,7 +31,7 @@ def main() -> None:
                  'setup`, or, in your own one, `pip install -e .` and `pip install nuscenes-devkit mmdet3d`.')
     try:
         create_info_files(args.root, args.version, args.out, args.overwrite, args.max_sweeps, args.workers)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'create_data.py: {error}')
 
 

@@ -32,7 +32,7 @@ def main() -> None:
     try:
         create_question_files(args.root, args.version, args.out, args.info_root, args.per_frame, args.seed,
                               args.overwrite)
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'create_questions.py: {error}')
 
 

@@ -53,7 +53,7 @@ def main() -> None:
     try:
         cfg = load_config(args)
         extract(args, cfg, Provenance.of(cfg, args.checkpoint, args.space, args.dtype))
-    except (FileNotFoundError, LookupError, ModuleNotFoundError, ValueError) as error:
+    except (OSError, LookupError, ModuleNotFoundError, ValueError) as error:
         sys.exit(f'extract_tokens.py: {error}')
 
 

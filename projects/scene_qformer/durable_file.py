@@ -17,6 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 
 PARTIAL, DIGEST = '.partial', '.sha256'
+OF_A_RUN = ('Make room (quotas count, too) or name another --work-dir, keep fewer files '
+            '(default_hooks.checkpoint.max_keep_ckpts), then go on with --resume.')
+OF_A_TOOL = 'Make room (quotas count, too), then give the same command again.'
 # What network mounts say to it; the files themselves are on the disk by then.
 _FOLDERS_CANNOT_BE_FLUSHED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES)
 
@@ -47,13 +50,18 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + DIGEST)
 
 
-def write_durably(path: str | Path, content: bytes) -> None:
+def write_durably(path: str | Path, content: bytes, remedy: str = OF_A_RUN) -> None:
     """Write a file so that a kill or a loss of power at any time leaves the old one or the new one, never a part.
+
+    Args:
+        path: Of the file. Its folder is made if it is not there.
+        content: All of it.
+        remedy: What the error advises: :data:`OF_A_RUN` or :data:`OF_A_TOOL`.
 
     Raises:
         NotWrittenError: If the disk is full, or does not take it for another reason; nothing is left of the attempt.
     """
-    _replace({Path(path): content})
+    _replace({Path(path): content}, remedy)
 
 
 def write_with_digest(path: str | Path, content: bytes) -> None:
@@ -67,10 +75,10 @@ def write_with_digest(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     line = f'{hashlib.sha256(content).hexdigest()}  {path.name}\n'
-    _replace({path: content, digest_path(path): line.encode()})
+    _replace({path: content, digest_path(path): line.encode()}, OF_A_RUN)
 
 
-def _replace(contents: dict[Path, bytes]) -> None:
+def _replace(contents: dict[Path, bytes], remedy: str) -> None:
     """Write all aside, and when the disk has them, give them their names in this order."""
     first = next(iter(contents))
     asides = {path: path.with_name(f'.{path.name}{PARTIAL}') for path in contents}
@@ -89,7 +97,7 @@ def _replace(contents: dict[Path, bytes]) -> None:
         _flush_folder(first.parent)
     except OSError as error:
         needed = sum(map(len, contents.values()))
-        raise NotWrittenError(error.errno, _not_written(first, needed, error)) from error
+        raise NotWrittenError(error.errno, _not_written(first, needed, error, remedy)) from error
     finally:  # an error, or Ctrl-C
         for aside in asides.values():
             with suppress(OSError):  # the one that counts is on its way
@@ -129,14 +137,13 @@ def remove_with_digest(path: str | Path) -> None:
     digest_path(Path(path)).unlink(missing_ok=True)
 
 
-def _not_written(path: Path, needed: int, error: OSError) -> str:
+def _not_written(path: Path, needed: int, error: OSError, remedy: str) -> str:
     try:
         free = f'{shutil.disk_usage(path.parent).free:,} bytes are free there'
     except OSError:
         free = 'how much is free there cannot be told'
     return (f'{path} could not be written ({error.strerror or error}): {needed:,} bytes are needed, {free}. Nothing of '
-            'it is left, and what was written before is intact. Make room (quotas count, too) or name another '
-            '--work-dir, keep fewer files (default_hooks.checkpoint.max_keep_ckpts), then go on with --resume.')
+            f'it is left, and what was written before is intact. {remedy}')
 
 
 def _flush_folder(folder: Path) -> None:

@@ -20,6 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from mmengine.config import Config
 
+from .durable_file import OF_A_TOOL, write_durably
+
 _TAIL = 2000  # characters of a failed run's output
 _TOLD = ('mAP', 'NDS', 'accuracy')  # scores in a line of progress
 
@@ -244,9 +246,7 @@ def _train_alone(run: TrainingRun, train_script: str | Path, arguments: Sequence
     if run.scored:
         scores = _last_scores(run.folder)
         result.update({name: scores[name] for name in ('mAP', 'NDS') if name in scores}, scores=scores)
-    path = run.folder / 'result.json'
-    path.with_suffix('.part').write_text(json.dumps(result, indent=1) + '\n')
-    path.with_suffix('.part').rename(path)  # whole, or not there
+    write_durably(run.folder / 'result.json', f'{json.dumps(result, indent=1)}\n'.encode(), OF_A_TOOL)
     return result
 
 

@@ -1,6 +1,7 @@
 """Info files in JSON are the same files."""
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import pytest
 from scene_qformer.datasets.info_conversion import convert_info_file
 from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_scene_dataset import NuScenesSceneDataset
+from scene_qformer.durable_file import NotWrittenError
+from tests.limited_files import files_of_at_most
 
 
 def same(one, other) -> bool:
@@ -82,3 +85,17 @@ def test_the_tool(small_root, tmp_path):
     assert done.returncode == 0 and 'a.json: ' in done.stdout, done.stderr
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 1 and again.stderr.startswith('convert_infos.py: ') and '--overwrite' in again.stderr
+
+
+@pytest.mark.parametrize('ending', ['json', 'pkl'])
+@pytest.mark.parametrize('old', [b'what was there', None])
+def test_a_disk_that_takes_no_more(old, ending, tmp_path):
+    mmengine.dump(dict(metainfo={}, data_list=[dict(token='a' * 5000)]), tmp_path / 'a.pkl')
+    target = tmp_path / 'out' / f'b.{ending}'
+    target.parent.mkdir()
+    if old:
+        target.write_bytes(old)
+    said = re.escape(f'{target} could not be written (File too large): 5,0') + r'\d\d bytes are needed, .* are free .*'
+    with files_of_at_most(4096), pytest.raises(NotWrittenError, match=f'{said}give the same command again'):
+        convert_info_file(tmp_path / 'a.pkl', target, overwrite=True)
+    assert [path.read_bytes() for path in target.parent.iterdir()] == ([old] if old else [])

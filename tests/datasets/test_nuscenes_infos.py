@@ -11,9 +11,10 @@ import mmdet3d
 import pytest
 from small_nuscenes import write_small_nuscenes
 
-from scene_qformer.datasets import nuscenes_infos
 from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_infos import create_info_files
+from scene_qformer.durable_file import NotWrittenError
+from tests.limited_files import files_of_at_most
 
 TOOL = Path(__file__).parents[2] / 'tools/create_data.py'
 
@@ -129,7 +130,7 @@ def test_nothing_is_overwritten_silently(small_root, tmp_path):
 
 
 def test_a_failure_half_way_leaves_nothing(small_root, tmp_path, monkeypatch):
-    monkeypatch.setattr(nuscenes_infos.mmengine, 'dump', lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr('os.replace', lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         create_info_files(small_root, 'v1.0-mini', out=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -141,6 +142,14 @@ def test_scenes_outside_the_splits_are_named(tmp_path, capsys):
     assert '1 scenes are in no official split of v1.0-mini and are put into val: my-scene' in capsys.readouterr().out
     assert [info['token'] for info in load_info_file(root / 'nuscenes_infos_val.pkl')['data_list']] == [
         'my-scene-sample-0']
+
+
+def test_a_disk_that_takes_no_more(small_root, tmp_path):
+    (tmp_path / 'nuscenes_infos_train.pkl').write_bytes(b'what was there')
+    with files_of_at_most(1000), pytest.raises(NotWrittenError, match='infos_train.pkl could not be written'):
+        create_info_files(small_root, 'v1.0-mini', out=tmp_path, overwrite=True)
+    file, = tmp_path.iterdir()
+    assert file.read_bytes() == b'what was there'
 
 
 class TestErrors:

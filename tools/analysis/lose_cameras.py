@@ -17,6 +17,7 @@ import mmcv
 from mmengine.config import Config, DictAction
 
 from scene_qformer.camera_loss import camera_names, choose_losses, scores_without
+from scene_qformer.durable_file import OF_A_TOOL, write_durably
 from scene_qformer.engine.command_line import config_file
 from scene_qformer.evaluation.camera_loss_table import CameraLoss, to_json, to_markdown
 from scene_qformer.experiment import keep_other_results
@@ -56,9 +57,7 @@ def run_tests(args: argparse.Namespace, cfg: Config, losses: Sequence[tuple[str,
             done = args.work_dir / name / f'{number}.json'
             if not done.is_file():
                 scores = scores_without(cfg, checkpoint, lost, args.work_dir / name / 'logs' / str(number))
-                partial = done.with_suffix('.partial')
-                partial.write_text(json.dumps(dict(lost=lost, **scores)))
-                partial.replace(done)  # whole or not at all
+                write_durably(done, json.dumps(dict(lost=lost, **scores)).encode(), OF_A_TOOL)
             found = json.loads(done.read_text())
             results.append(CameraLoss(name, tuple(found['lost']), found['NDS'], found['mAP']))
             print(f'{name}, without {", ".join(lost) or "nothing"}: NDS {results[-1].NDS:.4f}, mAP '

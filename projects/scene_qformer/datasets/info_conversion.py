@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import pickle
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import numpy as np
 
+from ..durable_file import OF_A_TOOL, write_durably
 from .info_file import load_info_file
 
 ENDINGS = ('.json', '.pkl')
@@ -31,6 +31,7 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
         FileNotFoundError: If ``source`` is missing.
         ValueError: If an ending is another one, ``source`` is damaged or carries code, or it holds something that JSON
             would change: keys that are no texts, bytes, sets, infinity.
+        NotWrittenError: If the disk does not take ``target``; what was there is intact.
     """
     source, target = Path(source), Path(target)
     for path in (source, target):
@@ -43,17 +44,9 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
     except RecursionError as error:
         raise ValueError(f'{source} is nested too deeply. No info file is; create it anew with tools/create_data.py.'
                          ) from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f'.{target.name}.{os.getpid()}')
-    try:
-        if target.suffix == '.json':
-            with open(aside, 'w', encoding='utf-8') as file:
-                json.dump(content, file)
-        else:
-            mmengine.dump(content, str(aside), file_format='pkl')
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    # of pickles the protocol that mmengine writes
+    written = json.dumps(content).encode() if target.suffix == '.json' else pickle.dumps(content, protocol=2)
+    write_durably(target, written, OF_A_TOOL)
     return len(content['data_list'])
 
 

@@ -18,12 +18,11 @@ The result equals, field by field, what mmdet3d 1.4's own converter writes (``nu
 from __future__ import annotations
 
 import multiprocessing
-import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import numpy as np
 from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.datasets.convert_utils import NuScenesNameMapping, get_nuscenes_2d_boxes
@@ -35,6 +34,7 @@ from pyquaternion import Quaternion
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ..durable_file import OF_A_TOOL, write_durably
 from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 
@@ -105,6 +105,7 @@ def create_info_files(
         FileExistsError: If a file exists and ``overwrite`` is False. Nothing was written then.
         FileNotFoundError: If something of the root is missing.
         ValueError: If the version is unknown or a sample lacks a sensor.
+        NotWrittenError: If the disk does not take a file; what was there is intact.
     """
     out = Path(root if out is None else out)
     targets = {split: out / f'nuscenes_infos_{split}.pkl' for split in SPLITS.get(version, ())}
@@ -128,12 +129,8 @@ def create_info_files(
         categories = {name: label for label, name in enumerate(CLASSES)}
         categories.update(dict.fromkeys(ignored if data_list else (), -1))
         metainfo = dict(categories=categories, dataset='nuscenes', version=version, info_version='1.1')
-        aside = path.with_name(f'.{path.name}.{os.getpid()}')
-        try:
-            mmengine.dump(dict(metainfo=metainfo, data_list=data_list), str(aside), file_format='pkl')
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        content = pickle.dumps(dict(metainfo=metainfo, data_list=data_list), protocol=2)  # mmengine's, as its converter
+        write_durably(path, content, OF_A_TOOL)
         print(f'{path}: {len(data_list)} frames' + ('' if data_list else f' (no scene of the {split} split here)'))
     return list(targets.values())
 

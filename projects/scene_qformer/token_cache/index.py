@@ -14,9 +14,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from ..durable_file import OF_A_TOOL, write_durably
 from ..strict_json import parse_json
 from .index_check import check_index
 
@@ -49,13 +49,12 @@ def read_index(folder: Path) -> dict:
 
 
 def write_index(folder: Path, index: dict) -> None:
-    """Replace the index in one step: after a crash it is the old one or the new one."""
-    aside = folder / f'.{FILE_NAME}.partial'
-    with open(aside, 'w') as file:
-        json.dump(index, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, folder / FILE_NAME)
+    """Replace the index in one step: after a crash it is the old one or the new one.
+
+    Raises:
+        NotWrittenError: If the disk does not take it; the old one is intact.
+    """
+    write_durably(folder / FILE_NAME, json.dumps(index, indent=1).encode(), OF_A_TOOL)
 
 
 def _lacking(index: object) -> str:

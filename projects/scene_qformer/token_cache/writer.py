@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ..durable_file import OF_A_TOOL, PARTIAL, NotWrittenError, write_durably
 from .index import FILE_NAME, FORMAT, read_index, write_index
 from .provenance import Provenance, StaleTokenCacheError, file_sha256, shown, tensors_sha256
 
-_SUFFIX, _PARTIAL, _NOTES = '.safetensors', '.partial', '-masked_cameras.txt'
+_SUFFIX, _NOTES = '.safetensors', '-masked_cameras.txt'
 _WAY_OUT = 'Name another folder, remove this one, or give --overwrite to replace what it holds.'
 
 
@@ -29,7 +29,8 @@ class TokenCacheWriter:
             for token in writer.missing(sample_tokens):
                 writer.add(token, ...)
 
-    Leaving the context, by an error or Ctrl-C too, writes the last, smaller shard.
+    Leaving the context, by an error or Ctrl-C too, writes the last, smaller shard; but not where the error is that the
+    disk takes no more.
 
     Args:
         folder: The cache; made if it is not there.
@@ -41,6 +42,7 @@ class TokenCacheWriter:
         StaleTokenCacheError: If the folder holds a cache of something else, unless ``overwrite``; says what differs.
         ValueError: If there are shards of no cache, or, unless ``overwrite``, damaged ones that no index names.
         RuntimeError: If another process writes there.
+        NotWrittenError: If the disk does not take the index.
     """
 
     def __init__(self, folder: str | Path, provenance: Provenance, shard_size: int = 256,
@@ -69,9 +71,10 @@ class TokenCacheWriter:
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
-            self.flush()
+            if not isinstance(error, NotWrittenError):  # else it would fail once more, and hide the first
+                self.flush()
         finally:
             self._lock.release()
 
@@ -139,23 +142,23 @@ class TokenCacheWriter:
         return path
 
     def flush(self) -> None:
-        """Write the shard that is being filled."""
+        """Write the shard that is being filled.
+
+        Raises:
+            NotWrittenError: If the disk does not take it, or the index. All that was written before is intact, and the
+                next writer goes on there.
+        """
         if not self._pending:
             return
         from safetensors.torch import save  # the package works without it
         names = (f'{self._split}-{number:05d}{_SUFFIX}' for number in itertools.count())
         path = self.folder / next(name for name in names if name not in self._index['shards'])
-        aside = path.with_name(f'.{path.name}{_PARTIAL}')
         content = save(self._pending, metadata=dict(
             fingerprint=self.provenance.fingerprint, split=self._split, values_sha256=tensors_sha256(self._pending)))
-        with open(aside, 'wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        write_durably(path, content, OF_A_TOOL)
         self._take_in(path.name, hashlib.sha256(content).hexdigest(), list(self._pending))
-        write_index(self.folder, self._index)
         self._pending = {}
+        write_index(self.folder, self._index)
 
     def _open(self) -> None:
         fresh = dict(format=FORMAT, **self.provenance.to_index(), shape=None, data={}, shards={}, samples={})
@@ -169,7 +172,7 @@ class TokenCacheWriter:
             if differences:
                 self._remove()
                 self._index = fresh
-        for path in self.folder.glob(f'.*{_PARTIAL}'):
+        for path in self.folder.glob(f'.*{PARTIAL}'):
             path.unlink()
         self._forget_lost_shards()
         for path in sorted(self.folder.glob(f'*{_SUFFIX}')):

@@ -15,6 +15,8 @@ from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_infos import create_info_files
 from scene_qformer.datasets.questions import GeneratedQuestions
 from scene_qformer.datasets.questions.generator import FAMILIES, GENERATION, create_question_files
+from scene_qformer.durable_file import NotWrittenError
+from tests.limited_files import files_of_at_most
 
 TOOL = str(Path(__file__).parents[3] / 'tools/create_questions.py')
 
@@ -154,6 +156,13 @@ class TestErrors:
         with pytest.raises(ZeroDivisionError):
             create_question_files(synthetic_root, 'v1.0-mini', tmp_path, info_root)
         assert not list(tmp_path.iterdir())
+
+    def test_a_disk_that_takes_no_more(self, synthetic_root, info_root, tmp_path):
+        (tmp_path / 'questions_train.json').write_text('what was there')
+        with files_of_at_most(1000), pytest.raises(NotWrittenError, match='questions_train.json could not be written'):
+            create_question_files(synthetic_root, 'v1.0-mini', tmp_path, info_root, overwrite=True)
+        file, = tmp_path.iterdir()
+        assert file.read_text() == 'what was there'
 
 
 def test_a_split_without_frames_gets_no_file(synthetic_root, info_root, tmp_path, capsys):

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from nuscenes.nuscenes import NuScenes
 from tqdm import tqdm
 
+from ....durable_file import OF_A_TOOL, write_durably
 from ...info_file import check_cameras, load_info_file
 from ...nuscenes_infos import open_nuscenes
 from ...nuscenes_scene_dataset import NUSCENES_CAMERAS
@@ -51,6 +51,7 @@ def create_question_files(
         FileNotFoundError: If something of the root, or an info file, is missing.
         ValueError: If the version has no annotations or is not that of the info files, these are damaged or not of this
             root, a scene is in both splits, ``per_frame`` is not positive, or no question is left.
+        NotWrittenError: If the disk does not take a file; what was there is intact.
     """
     info_root = Path(root if info_root is None else info_root)
     out = Path(info_root if out is None else out)
@@ -162,11 +163,6 @@ def _records(questions: Sequence[DrivingQuestion]) -> Iterator[dict]:
 
 def _write(path: Path, metainfo: dict, questions: Sequence[DrivingQuestion]) -> None:
     """One question a line; the file appears only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f'.{path.name}.{os.getpid()}')
     lines = ',\n'.join(json.dumps(record) for record in _records(questions))
-    try:
-        aside.write_text(f'{{"metainfo": {json.dumps(metainfo, indent=1)},\n"questions": [\n{lines}\n]}}\n')
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    text = f'{{"metainfo": {json.dumps(metainfo, indent=1)},\n"questions": [\n{lines}\n]}}\n'
+    write_durably(path, text.encode(), OF_A_TOOL)
