@@ -1,6 +1,7 @@
 """What every attack may use."""
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,21 @@ def show(request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytes
         request.node.user_properties.append(('shown', readable))
 
     return record
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings that mmengine's loggers would print and write into the log file, as they come."""
+    from mmengine.logging import MMLogger  # here: the tests of the suite's own plugin do without
+
+    lines: list[str] = []
+
+    def note(logger: MMLogger, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            lines.append(record.getMessage())
+
+    monkeypatch.setattr(MMLogger, 'callHandlers', note)
+    return lines
 
 
 @pytest.fixture

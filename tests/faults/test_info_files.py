@@ -12,6 +12,7 @@ import scene_qformer  # noqa: F401  makes mmengine's own reading safe
 from faults.pickled import CONTENTS, code, named
 from scene_qformer.datasets.info_conversion import convert_info_file
 from scene_qformer.datasets.info_file import check_cameras, check_version, load_info_file
+from tests.engine.test_pickled_tensors import EVIL
 
 AREA = 'Info files'
 FROM_A_SOURCE = ('Do not use this file. Create info files from your own copy of nuScenes: python tools/create_data.py '
@@ -75,6 +76,41 @@ def test_other_readers(tmp_path, show, reader):
     show(caught.value)
 
 
+@pytest.mark.fault(area=AREA, fault='results that were dumped, whose tensors or boxes are none',
+                   expected='refused, and nothing is run', remedy='Do not use this file, or make it anew: run the test '
+                   'again with DumpResults.')
+@pytest.mark.parametrize('name', EVIL)
+def test_tensors(tmp_path, monkeypatch, show, name):
+    monkeypatch.chdir(tmp_path)
+    mmengine.dump(EVIL[name], 'results.pkl', protocol=2)
+    with pytest.raises(ValueError, match='Cannot unpickle .*results.pkl|Cannot unpickle the file') as caught:
+        mmengine.load('results.pkl')
+    assert [path.name for path in tmp_path.iterdir()] == ['results.pkl']
+    if name in ('beyond its numbers', 'no shape', 'code among the numbers', 'a dict of numbers', 'an archive',
+                'boxes of a list'):
+        show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='code of another project wants a pickle read in its own way', expected='refused',
+                   remedy='Of a file that you made yourself: pickle.load(file, encoding=...).')
+def test_other_ways(tmp_path, show):
+    mmengine.dump(dict(a=1), tmp_path / 'infos.pkl')
+    with pytest.raises(ValueError, match='read as data alone, without encoding') as caught:
+        mmengine.load(tmp_path / 'infos.pkl', encoding='latin1')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='an info file or its folder is not there', expected='said how it is made',
+                   remedy='Correct data_root and ann_file in the config, or create the info file: python '
+                   'tools/create_data.py --root ROOT --version VERSION.')
+@pytest.mark.parametrize('place', ['infos.pkl', 'nowhere/infos.pkl'])
+def test_not_there(tmp_path, show, place):
+    path = tmp_path / place
+    with pytest.raises(FileNotFoundError, match='no info file .*infos.pkl') as caught:
+        load_info_file(path)
+    show(caught.value)
+
+
 @pytest.mark.fault(area=AREA, fault='not an info file of mmdet3d 1.x', expected='said what it is', remedy=ANEW)
 @pytest.mark.parametrize('content', [
     [], {}, 7, None, 'text', dict(infos=[]), dict(metainfo={}), dict(metainfo=[], data_list=[]),
@@ -87,7 +123,8 @@ def test_other_contents(tmp_path, show, content, ending):
     mmengine.dump(content, path)
     with pytest.raises(ValueError, match=r'(?s)Expected .*tools/create_data') as caught:
         load_info_file(path)
-    if ending == '.pkl' and content in ([], dict(infos=[]), dict(metainfo={}, data_list=[{}])):
+    if ending == '.pkl' and content in ([], dict(infos=[]), dict(metainfo={}),
+                                              dict(metainfo={}, data_list=[{}])):
         show(caught.value)
 
 

@@ -3,16 +3,22 @@ import pickle
 import re
 import struct
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from datasets.small_nuscenes import write_small_nuscenes
 from mmdet3d.registry import DATASETS, TRANSFORMS
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from scene_qformer.datasets.camera_faults import MAX_SKIPPED, UnusableFrame
 from scene_qformer.datasets.nuscenes_infos import create_info_files
+from scene_qformer.engine import LoadingFaultsHook
+from scene_qformer.optimization import optimize_model
+from tests.optimization.small_models import build as build_model
+from tests.optimization.small_models import images, samples
 
 AREA = 'Loading'
 POLICY = ("Replace the file. To train or test in spite of it, give the dataset of the config on_fault='mask', or in "
@@ -132,7 +138,8 @@ def test_cut_off(tmp_path, show, name):
                    remedy=POLICY)
 @pytest.mark.parametrize('name', NO_IMAGE)
 def test_no_image(tmp_path, show, name):
-    attack_file(tmp_path, NO_IMAGE[name], show if name in ('nothing', 'a pointer of Git LFS') else None)
+    attack_file(tmp_path, NO_IMAGE[name], show if name in (
+        'nothing', 'a pointer of Git LFS', 'a JPEG without its tables') else None)
 
 
 @pytest.mark.fault(area=AREA, fault='a header that says an absurd size', expected='refused before it is decoded',
@@ -298,6 +305,72 @@ def test_frames_of_a_dataset(root, show, edit):
             if not there] == ['CAM_BACK']
     assert list(masked[1]['data_samples'].camera_faults) == ['CAM_BACK']
     assert 'camera_mask' not in masked[0]['data_samples']
+
+
+@pytest.mark.fault(area=AREA, fault='samples are skipped or cameras masked in a training',
+                   expected='the first ones are told as they come, and how many before a validation and at the end of '
+                   'the epoch', remedy=POLICY)
+@pytest.mark.parametrize('policy', ['skip', 'mask'])
+def test_what_is_left_out_is_told(root, warned, show, policy):
+    dataset = build(root, policy, infos=lose_entry)
+    token = dataset.get_data_info(1)['token']
+    hook = LoadingFaultsHook(num_told=1)
+    runner = SimpleNamespace(logger=MMLogger.get_current_instance(), epoch=0)
+    for index in (0, 1, 1, 2):
+        hook.before_train_iter(runner, 0, dict(data_samples=[dataset[index]['data_samples']]))
+    hook.after_train_epoch(runner) if policy == 'skip' else hook.before_val_epoch(runner)
+    said, further, total = warned
+    assert token in said and ('was skipped' if policy == 'skip' else 'is masked') in said and 'CAM_BACK' in said
+    assert 'are counted, and told at the end' in further and ': 2 ' in total and 'in 4 samples' in total
+    for text in warned:
+        show(text)
+
+
+def with_mask(imgs, mask):
+    masked = samples(imgs)
+    masked[-1].set_metainfo(dict(camera_mask=mask, sample_token='sample-7'))
+    return masked
+
+
+@pytest.mark.fault(area=AREA, fault='a camera_mask that is none, or leaves no camera', expected='refused by the model',
+                   remedy='Correct the transform or code that sets camera_mask; leave frames without any camera out.')
+@pytest.mark.parametrize('mask', [
+    np.ones(3, dtype=bool), np.ones((1, 2), dtype=bool), np.array([1, 0]), np.array([1., np.nan]),
+    np.zeros(2, dtype=bool)], ids=['another length', 'another shape', 'integers', 'numbers', 'no camera'])
+def test_masks(show, mask):
+    model, imgs = build_model(), images(2)
+    with pytest.raises(ValueError, match='camera_mask of sample sample-7 as|cameras of sample sample-7') as caught:
+        model(dict(imgs=imgs), with_mask(imgs, mask), mode='tensor')
+    if len(mask) == 3 or not mask.any():
+        show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a camera is missing, and the model was optimised for all of them',
+                   expected='refused', remedy='optimize=dict(missing_cameras=True, ...), which keeps both models.')
+@pytest.mark.parametrize('mode', ['tensor', 'predict'])
+def test_optimised_for_all_cameras(show, mode):
+    model, imgs = optimize_model(build_model(), dict(precision='float32')), images(2)
+    with pytest.raises(ValueError, match='here one is missing') as caught:
+        model(dict(imgs=imgs), with_mask(imgs, np.array([True, False])), mode=mode)
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='the cameras of a frame have images of different sizes', expected='refused',
+                   remedy='Give LoadSurroundImages a size in the pipeline of the config.')
+def test_different_sizes(tmp_path, show):
+    results = frame(tmp_path)
+    (tmp_path / '1.jpg').write_bytes(cv2.imencode('.jpg', np.zeros((23, 31, 3), np.uint8))[1].tobytes())
+    with pytest.raises(ValueError, match='differ in size') as caught:
+        TRANSFORMS.build(dict(type='LoadSurroundImages'))(results)
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='images are to be kept in memory as they are', expected='refused',
+                   remedy='Give LoadSurroundImages a size in the pipeline of the config.')
+def test_cache_without_a_size(show):
+    with pytest.raises(ValueError, match='would fill the memory') as caught:
+        TRANSFORMS.build(dict(type='LoadSurroundImages', cache=True))
+    show(caught.value)
 
 
 @pytest.mark.fault(area=AREA, fault='samples of a test are to be skipped', expected='refused: every sample counts',

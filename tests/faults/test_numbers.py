@@ -4,15 +4,21 @@ import pytest
 import torch
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
+from mmengine.model import MMFullyShardedDataParallel
+from mmengine.optim import OptimWrapper
 
 from scene_qformer.datasets.transforms.finite_inputs import check_finite_inputs
 from scene_qformer.datasets.transforms.packing import PackSceneInputs
-from scene_qformer.engine import FiniteStepHook, NonFiniteGradientError
+from scene_qformer.engine import FiniteStepHook, LossSpikeHook, NonFiniteGradientError, finite_step_hook
 from scene_qformer.evaluation import NuScenesDetectionMetric
 from scene_qformer.finite_losses import NonFiniteLossError, check_finite_losses
 from scene_qformer.models.heads.scene_detection_head import SceneDetectionHead
 from scene_qformer.token_extraction import compute_tokens
+from tests.engine.test_finite_step_hook import OneAfterTheOther, Overflowing
+from tests.engine.test_loss_spike_hook import feed, noise
 from tests.engine.training_with_faults import Parts, train
+from tests.processes import run_processes
 
 AREA = 'Numbers'
 VALUES = {'nan': float('nan'), 'inf': float('inf'), '-inf': -float('inf')}
@@ -234,3 +240,134 @@ def test_norms(tmp_path, show, size):
     assert finite(model)
     if size == 1e30:
         show(str(error.value))
+
+
+def told_of(warned, words):
+    """The warnings of what this file is about, not those that mmengine gives of its own."""
+    return [text for text in warned if words in text]
+
+
+NO_HARM = 'None, if it is a few of many. Else as where training stops: look at the samples, or lower the learning rate.'
+
+
+@fault('bad steps, with on_bad_step=skip', 'each is told with its samples, and their number at the end', NO_HARM)
+@pytest.mark.parametrize('steps', [[3], [1, 3, 5]])
+def test_steps_left_out_are_told(tmp_path, warned, show, steps):
+    train(tmp_path, Parts(bad_gradients=steps), [FiniteStepHook('skip')])
+    said, total = told_of(warned, 'step left out'), told_of(warned, 'Steps left out')
+    assert [text.split(':')[0] for text in said] == [f'Iteration {step + 1}' for step in steps]
+    assert all(f'sample {2 * step}, sample' in text for step, text in zip(steps, said))
+    assert len(total) == 1 and f': {len(steps)} ' in total[0]
+    if steps == [3]:
+        for text in (*said, *total):
+            show(text)
+
+
+@fault('a loss scaler leaves steps out', 'each is told, and their number at the end',
+       'None at the start of a training in float16. If it goes on: train in bfloat16.')
+def test_overflows_are_told(tmp_path, warned, show):
+    model = Parts()
+    optimizer = Overflowing(model.parameters())
+
+    class Scaler(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            optimizer.found_inf = torch.tensor(float(runner.iter == 2))
+
+    train(tmp_path, model, [FiniteStepHook(), Scaler()], optim_wrapper=OptimWrapper(optimizer))
+    said, total = told_of(warned, 'the loss scaler left this step out'), told_of(warned, 'Steps left out')
+    assert len(said) == len(total) == 1 and said[0].startswith('Iteration 3')
+    for text in (*said, *total):
+        show(text)
+
+
+@fault('a loss scaler leaves every step out', 'stop, after more than a scale can be halved for good')
+def test_overflows_without_end(tmp_path, monkeypatch, show):
+    monkeypatch.setattr(finite_step_hook, '_HALVINGS', 3)  # of forty
+    model = Parts(bad_gradients=range(7))
+    optimizer = Overflowing(model.parameters())
+    optimizer.found_inf = torch.tensor(1.)
+    with pytest.raises(NonFiniteGradientError, match='left out 4 steps in a row') as error:
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=OptimWrapper(optimizer))
+    show(str(error.value))
+
+
+@fault('a loss is not finite, and somebody else does the steps, as DeepSpeed', 'stop, and say what may be spoilt',
+       'Go on from the last checkpoint: --resume.')
+def test_steps_of_somebody_else(tmp_path, show):
+    class Elsewhere(OptimWrapper):
+        def step(self, **kwargs):
+            pass
+
+    model = Parts(bad_loss=[3])
+    with pytest.raises(NonFiniteLossError, match='so weights may have changed') as error:
+        train(tmp_path, model, [FiniteStepHook('skip')],
+              optim_wrapper=Elsewhere(torch.optim.SGD(model.parameters(), lr=0.01)))
+    show(str(error.value))
+
+
+@fault('gradients are not finite when another optimizer has made its step', 'stop, and say so',
+       LOOK + ' From the last checkpoint, as weights may have changed.')
+def test_one_of_several_optimizers(tmp_path, show):
+    model = OneAfterTheOther(bad_gradients=[2])
+    with pytest.raises(NonFiniteGradientError, match='other optimizers than this had made their steps') as error:
+        train(tmp_path, model, [FiniteStepHook()], optim_wrapper=model.wrappers())
+    show(str(error.value))
+
+
+@fault('the step cannot be repeated, e.g. for lack of memory', 'stop, with the samples, but without the part')
+def test_no_second_pass(tmp_path, monkeypatch, show):
+    def fail(*_):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory.')
+
+    monkeypatch.setattr(finite_step_hook, 'search_step', fail)
+    with pytest.raises(NonFiniteLossError, match='samples sample 6, sample 7. .* could not be found') as error:
+        train(tmp_path, Parts(bad_loss=[3]), [FiniteStepHook()])
+    show(str(error.value))
+
+
+def stop_in_pieces(work_dir):
+    model = MMFullyShardedDataParallel(Parts(), device_id=torch.device('cpu'), use_orig_params=True)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    try:
+        train(work_dir, model, [FiniteStepHook()], {7: VALUES['nan']}, wrapper)
+    except NonFiniteLossError as error:
+        return str(error)
+
+
+@fault('a loss is not finite, and weights are in pieces (FSDP)', 'stop, with the samples, but without the part')
+def test_pieces_of_weights(tmp_path, show):
+    said, = run_processes(1, stop_in_pieces, tmp_path)
+    assert 'samples sample 6, sample 7' in said and 'MMFullyShardedDataParallel' in said
+    show(said)
+
+
+SPIKE = 'Look at the samples that are named. If it comes again, lower the learning rate, or clip gradients.'
+
+
+@fault('a loss jumps', 'said, with its parts and samples; their number at the end', SPIKE)
+def test_a_spike(warned, show):
+    feed(LossSpikeHook(window=40), [*noise(40), 9., *noise(20)])
+    said, total = warned
+    assert said.startswith('Iteration 41: loss 9') and 'samples aaa, bbb' in said and total.endswith(': 1.')
+    for text in warned:
+        show(text)
+
+
+@fault('losses stay far above those before', 'said; later ones are compared with these',
+       'Go back to a checkpoint before, and lower the learning rate.')
+def test_a_lasting_rise(warned, show):
+    feed(LossSpikeHook(window=40), [*noise(40), *noise(60, level=9.)])
+    said, = told_of(warned, 'were all far above')
+    assert said.startswith('Iteration 51')
+    show(said)
+
+
+@fault('settings of the hooks that watch numbers make no sense', 'refused, with what was expected',
+       'Correct default_hooks in the config.')
+@pytest.mark.parametrize(('hook', 'options'), [
+    (FiniteStepHook, dict(on_bad_step='ignore')), (FiniteStepHook, dict(max_in_all=0)),
+    (LossSpikeHook, dict(window=3))])
+def test_settings(show, hook, options):
+    with pytest.raises(ValueError, match=f'{hook.__name__}: ') as error:
+        hook(**options)
+    show(str(error.value))

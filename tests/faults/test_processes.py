@@ -17,11 +17,12 @@ from mmengine.dist import get_rank
 from mmengine.registry import STRATEGIES
 
 from scene_qformer.datasets import JointBatchSampler
-from scene_qformer.engine import ProcessGroupError, ShardedStrategy, join_processes
-from scene_qformer.engine.command_line import load_config
+from scene_qformer.engine import ProcessGroupError, ShardedStrategy, join_processes, process_group
+from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.engine.process_group import LAUNCHERS, check_environment
 from scene_qformer.engine.process_settings import compare_settings
 from scene_qformer.joint_batch import joint_normalizer
+from tests.engine.test_sharded_strategy import train_adapter
 from tests.evaluation.test_every_sample_once import score
 from tests.processes import free_port, run_processes
 from tests.tools.test_launch_scripts import CONFIG, call, environment, start
@@ -82,6 +83,52 @@ def test_rank_too_large(launcher, rank, world_size, show):
 
 
 @pytest.mark.fault(
+    area=AREA, fault='more processes on a machine than it has GPUs', expected='said, with both numbers',
+    remedy='Start as many processes on each machine as it has GPUs.')
+@pytest.mark.parametrize('launcher', LAUNCHERS)
+def test_too_few_gpus(launcher, monkeypatch, show):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    known = LAUNCHERS[launcher]
+    variables = {**COMPLETE[launcher], known.world_size: '8', known.local_rank: '1'}
+    check_environment(launcher, variables)
+    show(stops(check_environment, launcher, {**variables, known.local_rank: '2'}, match='2 has no GPU'))
+
+
+@pytest.mark.fault(
+    area=AREA, fault='several processes on a machine without a GPU', expected='said; they work on the CPU',
+    remedy='None is needed. Where there should be a GPU, see what nvidia-smi says, and whether torch is built for it.')
+def test_no_gpu(capsys, monkeypatch, show):
+    monkeypatch.delenv('RANK', raising=False)
+    settings = dict(backend='nccl')
+    process_group._choose_cpu(Config(), settings)
+    said = capsys.readouterr().err
+    assert 'gloo instead of nccl' in said and settings['backend'] == 'gloo'
+    show(said)
+
+
+@pytest.mark.fault(
+    area=AREA, fault='srun on a machine without scontrol', expected='said', remedy='export MASTER_ADDR=<first machine>')
+def test_no_scontrol(tmp_path, monkeypatch, show):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    variables = dict(COMPLETE['slurm'])
+    check_environment('slurm', variables)
+    variables.pop('MASTER_ADDR')
+    show(stops(check_environment, 'slurm', variables, match='there is no scontrol here: set MASTER_ADDR'))
+
+
+@pytest.mark.fault(
+    area=AREA, fault='a config that is not there', expected='said, before anything is started',
+    remedy='Correct the path of the config.')
+def test_no_such_config(capsys, show):
+    with pytest.raises(SystemExit):
+        make_parser('').parse_args(['configs/no.py'])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert 'There is no config configs/no.py' in said
+    show(said.partition('error: ')[2])
+
+
+@pytest.mark.fault(
     area=AREA, fault='torchrun without --launcher', expected='said, before each process trains by itself',
     remedy='Add --launcher pytorch.')
 @pytest.mark.parametrize('rank', ['0', '1'])
@@ -130,6 +177,11 @@ def join(port, variables, settings=None, timeout=2, then=None):
     return '', time.monotonic() - began
 
 
+def without_port(said):
+    """Nor what torch said first, which has that port, too."""
+    return re.sub(r'free\? \(.*\)$', 'free? (...)', re.sub(r'127\.0\.0\.1:\d+', '127.0.0.1:29500', said), flags=re.S)
+
+
 @pytest.mark.fault(
     area=AREA, fault='some processes never come', expected='those that wait say so after the timeout',
     remedy='Start as many as WORLD_SIZE says; for slow machines raise env_cfg.dist_cfg.timeout (seconds).')
@@ -141,7 +193,7 @@ def test_missing_processes(started, missing, show):
     for said, seconds in results:
         assert 'did not find each other within env_cfg.dist_cfg.timeout=2 s' in said and seconds < 30
         assert f'of {world_size}, and it looked at 127.0.0.1:' in said
-    show(re.sub(r'127\.0\.0\.1:\d+.*', '127.0.0.1:29500 ...', results[0][0]))
+    show(without_port(results[0][0]))
 
 
 @pytest.mark.fault(
@@ -151,7 +203,7 @@ def test_wrong_address(show):
     (said, seconds), = run_processes(1, join, free_port(), {0: dict(WORLD_SIZE='2', RANK='1')}, join=False)
     assert 'ProcessGroupError: The processes did not find each other' in said and 'is rank 1 of 2' in said
     assert seconds < 30
-    show(re.sub(r'127\.0\.0\.1:\d+.*', '127.0.0.1:29500 ...', said))
+    show(without_port(said))
 
 
 @pytest.mark.fault(
@@ -175,7 +227,7 @@ def test_different_settings(first, second, message, show):
 
 def compare_versions():
     try:
-        compare_settings({'the version of PyTorch': f'2.{get_rank()}'})
+        compare_settings({'the version of PyTorch': f'2.{get_rank()}', 'the version of Python': f'3.{11 + get_rank()}'})
     except ProcessGroupError as error:
         return str(error)
 
@@ -258,6 +310,25 @@ def test_checkpoints_in_pieces(given, show):
     with pytest.raises(ValueError, match='writes whole checkpoints') as error:
         ShardedStrategy(state_dict_cfg=given)
     show(str(error.value))
+
+
+def build_sharded(work_dir, options):
+    try:
+        train_adapter('fsdp', work_dir, options)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.fault(
+    area=AREA, fault='gradients are to be clipped, or losses scaled, in a way that FSDP does not know',
+    expected='refused', remedy='Correct optim_wrapper in the config, as the message says.')
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(clip_grad=dict(max_norm=1, error_if_nonfinite=False)), 'got error_if_nonfinite, too'),
+    (dict(type='AmpOptimWrapper', use_fsdp=False), 'AmpOptimWrapper needs use_fsdp=True')], ids=['clip', 'scaler'])
+def test_settings_that_fsdp_does_not_know(options, message, tmp_path, show):
+    said = run_processes(2, build_sharded, str(tmp_path), options)
+    assert said[0] == said[1] and message in said[0]
+    show(said[0])
 
 
 def build_muon(work_dir):

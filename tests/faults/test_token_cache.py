@@ -2,12 +2,14 @@
 import copy
 import hashlib
 import json
+import re
 import struct
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from scene_qformer.token_cache import Provenance, TokenCache, TokenCacheWriter
+from scene_qformer.token_cache import Provenance, StaleTokenCacheError, TokenCache, TokenCacheWriter
 
 AREA = 'Token caches'
 ANEW = 'Remove the folder and extract the tokens anew: python tools/extract_tokens.py CONFIG CHECKPOINT --out FOLDER.'
@@ -81,6 +83,13 @@ EDITS = {
 }
 
 
+SHOWN = {
+    'format 2', 'no shape', 'a huge shape', 'an integer type', 'settings of text', 'a checkpoint of text',
+    'a checkpoint of numbers', 'data of a list', 'a split of text', 'a split of minus frames', 'shards of a list',
+    'a shard of text', 'a shard of another digest', 'a shard of too few frames', 'a shard of half a frame',
+    'a sample of no shard', 'the shard /etc/passwd'}
+
+
 @pytest.mark.fault(area=AREA, fault='an index that says something impossible',
                    expected='said which entry, before anything is opened', remedy=ANEW)
 @pytest.mark.parametrize('name', EDITS)
@@ -89,7 +98,7 @@ def test_index(cache, show, name):
     for reader in (TokenCache, lambda folder: TokenCacheWriter(folder, PROVENANCE, overwrite=True).__enter__()):
         with pytest.raises(ValueError, match='The index .*index.json is damaged: expected|is no index of a') as caught:
             reader(cache)
-    if name in ('format 2', 'a huge shape', 'the shard /etc/passwd', 'a sample of no shard'):
+    if name in SHOWN:
         show(caught.value)
 
 
@@ -188,6 +197,131 @@ def test_links(cache, show, tmp_path):
     (cache / SHARD).unlink()
     (tmp_path / 'elsewhere.safetensors').rename(cache / SHARD)
     assert TokenCache(tmp_path / 'linked')['a'].shape == (3, 5)
+
+
+WAY_OUT = 'Name another folder with --out, remove this one, or give --overwrite to replace what it holds.'
+
+
+@pytest.mark.fault(area=AREA, fault='a folder that holds no cache', expected='said',
+                   remedy='Correct the path; or write one: python tools/extract_tokens.py CONFIG CHECKPOINT --out '
+                   'FOLDER.')
+def test_no_cache(show, tmp_path):
+    with pytest.raises(FileNotFoundError, match='There is no token cache in') as caught:
+        TokenCache(tmp_path / 'nowhere')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a sample or a shard that the cache does not hold', expected='said',
+                   remedy='Run the same command of tools/extract_tokens.py: it writes the missing samples.')
+@pytest.mark.parametrize('what', ['sample', 'shard', 'anything'])
+def test_lacking(cache, show, tmp_path, what):
+    if what == 'shard':
+        (cache / SHARD).unlink()
+    if what == 'anything':
+        cache = tmp_path / 'empty'
+        with TokenCacheWriter(cache, PROVENANCE):
+            pass
+    with pytest.raises((LookupError, FileNotFoundError), match='but not sample|is gone') as caught:
+        TokenCache(cache)['a' if what == 'shard' else 'c']
+    show(caught.value.args[0])
+
+
+@pytest.mark.fault(area=AREA, fault='frames or checkpoint have changed since the tokens were extracted',
+                   expected='said what, before anything is trained on them', remedy='Extract the tokens anew, or state '
+                   'the checkpoint that they were made from.')
+@pytest.mark.parametrize('what', ['frames', 'checkpoint'])
+def test_stale(cache, show, tmp_path, what):
+    stated = {}
+    if what == 'frames':
+        (tmp_path / 'infos.pkl').write_bytes(b'others')
+    else:
+        torch.save(dict(state_dict={'backbone.weight': torch.zeros(2)}), tmp_path / 'b.pth')
+        stated = dict(checkpoint=tmp_path / 'b.pth')
+    with pytest.raises(StaleTokenCacheError, match='is stale: it was made from something else') as caught:
+        TokenCache(cache).check_current(**stated)
+    show(re.sub(r'[0-9a-f]{12}\.\.\.', 'SHA256', str(caught.value)))
+
+
+@pytest.mark.fault(area=AREA, fault='a cache of other frames than those of the info file', expected='said which',
+                   remedy='Correct ann_file in the config, or extract the tokens of that split: --split both.')
+@pytest.mark.parametrize('empty', [False, True])
+def test_other_frames(cache, show, tmp_path, empty):
+    (tmp_path / 'others.pkl').write_bytes(b'others')
+    if empty:
+        cache = tmp_path / 'empty'
+        with TokenCacheWriter(cache, PROVENANCE):
+            pass
+    with pytest.raises(StaleTokenCacheError, match='is not of the frames in .*others.pkl') as caught:
+        TokenCache(cache).check_frames(tmp_path / 'others.pkl')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a checkpoint without an encoder', expected='said what it holds',
+                   remedy='Give the checkpoint of the model that reads images.')
+def test_no_encoder(show, tmp_path):
+    torch.save(dict(state_dict={'language_model.x': torch.zeros(2)}), tmp_path / 'reader.pth')
+    with pytest.raises(ValueError, match='reader.pth holds no weights that scene tokens come from') as caught:
+        Provenance.of(Config(), tmp_path / 'reader.pth', 'queries', 'float32')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a setting of the extraction that makes no sense', expected='refused',
+                   remedy='Correct the flag of tools/extract_tokens.py that the message names.')
+@pytest.mark.parametrize('what', ['shard size', 'space', 'dtype'])
+def test_settings(show, tmp_path, what):
+    with pytest.raises(ValueError, match='Expected') as caught:
+        if what == 'shard size':
+            TokenCacheWriter(tmp_path, PROVENANCE, shard_size=0)
+        else:
+            Provenance.of(Config(), 'a.pth', **{**dict(space='queries', dtype='float32'), what: 'pixels'})
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='two extractions write into one folder', expected='the second is refused',
+                   remedy='Let the first end, or name another folder with --out.')
+def test_two_writers(show, tmp_path):
+    with TokenCacheWriter(tmp_path / 'cache', PROVENANCE), \
+            pytest.raises(RuntimeError, match='Another process writes') as caught, \
+            TokenCacheWriter(tmp_path / 'cache', PROVENANCE):
+        pass
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='the folder holds a cache of something else', expected='refused, and it is intact',
+                   remedy=WAY_OUT)
+@pytest.mark.parametrize('what', ['settings', 'frames', 'a shard', 'a file'])
+def test_something_else(cache, show, tmp_path, what):
+    provenance = PROVENANCE
+    if what == 'settings':
+        provenance = Provenance(**dict(vars(PROVENANCE), dtype='float16'))
+    elif what == 'frames':
+        (tmp_path / 'infos.pkl').write_bytes(b'others')
+    elif what == 'a shard':
+        (cache / 'index.json').unlink()
+        provenance = Provenance(**dict(vars(PROVENANCE), weights_sha256='d' * 64))
+    else:
+        (cache / 'weights.safetensors').write_bytes(b'mine')
+    before = {path.name: path.read_bytes() for path in cache.iterdir()}
+    with pytest.raises((StaleTokenCacheError, ValueError), match='something else|of another data set') as caught, \
+            TokenCacheWriter(cache, provenance) as writer:
+        writer.begin('val', tmp_path / 'infos.pkl', frames=2)
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == before
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='tokens that the cache cannot hold', expected='refused, with the sample',
+                   remedy='Look at the images of the sample; of large values: --dtype bfloat16.')
+@pytest.mark.parametrize('tokens', [torch.zeros(4, 5), torch.full((3, 5), 7e4), torch.full((3, 5), float('nan'))],
+                         ids=['another shape', 'too large', 'not finite'])
+def test_tokens(show, tmp_path, tokens):
+    (tmp_path / 'infos.pkl').write_bytes(b'infos')
+    half = Provenance(**dict(vars(PROVENANCE), dtype='float16'))
+    with TokenCacheWriter(tmp_path / 'cache', half) as writer:
+        writer.begin('val', tmp_path / 'infos.pkl', frames=2)
+        writer.add('a', torch.zeros(3, 5))
+        with pytest.raises(ValueError, match='sample b') as caught:
+            writer.add('b', tokens)
+    show(caught.value)
 
 
 def test_what_is_attacked_is_good(cache):

@@ -9,6 +9,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from faults.pickled import BOMBS, code
 from scene_qformer.engine import load_from_safe_file
+from tests.engine.test_safe_checkpoint import FetchesAttribute
 
 AREA = 'Checkpoints from elsewhere'
 TRUSTED = ('Use checkpoints from a source that you trust, best as .safetensors. Of your own: save the state dict '
@@ -29,6 +30,15 @@ def test_code(tmp_path, show, name, zipped):
     assert not canary.exists()
     if zipped and name in ('os.system', 'getattr'):
         show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a checkpoint that asks for the inside of a class that it may name',
+                   expected='refused', remedy=TRUSTED)
+def test_attributes(tmp_path, show):
+    torch.save(dict(extra=FetchesAttribute()), tmp_path / 'evil.pth')
+    with pytest.raises(ValueError, match="Refused to load .*evil.pth.*the attribute '__init__'") as caught:
+        load_from_safe_file(str(tmp_path / 'evil.pth'))
+    show(caught.value)
 
 
 @pytest.mark.fault(area=AREA, fault='arrays that lie about their size', expected='an error, without a crash',
@@ -73,7 +83,7 @@ def test_bombs(tmp_path, show, how):
 
 @pytest.mark.fault(area=AREA, fault='no checkpoint at all, or not all of one', expected='said', remedy=ANOTHER)
 @pytest.mark.parametrize('kind', ['TorchScript', 'tar', 'html', 'Git LFS', 'a zip of pictures', 'nested', 'an array',
-                                  'half', 'without its numbers', 'zeros', 'a pickle of text'])
+                                  'half', 'without its numbers', 'zeros', 'a pickle of text', 'without its list'])
 def test_other_files(tmp_path, show, kind):
     path = tmp_path / 'weights.pth'
     torch.save(dict(state_dict=dict(weight=torch.zeros(1000))), path)
@@ -90,6 +100,9 @@ def test_other_files(tmp_path, show, kind):
     elif kind == 'nested':
         deep = b'\x80\x02)' + b'\x85' * 10 ** 5 + b'.'
         rewritten(path, lambda parts: [(name, deep if name.endswith('data.pkl') else part) for name, part in parts])
+    elif kind == 'without its list':  # of parts, at the archive's end: overwritten, with its mark left
+        mark = whole.rindex(b'PK\x05\x06')
+        path.write_bytes(whole[:mark - 40] + bytes(40) + whole[mark:])
     elif kind == 'without its numbers':
         rewritten(path, lambda parts: [part for part in parts if '/data/' not in part[0]])
     else:
@@ -100,7 +113,7 @@ def test_other_files(tmp_path, show, kind):
     with pytest.raises(ValueError, match='weights.pth cannot be read as a checkpoint') as caught:
         load_from_safe_file(str(path))
     assert 'weights_only' not in str(caught.value), 'PyTorch advises to switch the safety off'
-    if kind in ('TorchScript', 'half', 'html'):
+    if kind in ('TorchScript', 'tar', 'half', 'html', 'nested', 'without its list'):
         show(caught.value)
 
 
