@@ -15,6 +15,7 @@ from mmengine.dist import init_dist, is_distributed
 from mmengine.utils.dl_utils import set_multi_processing
 from torch import distributed
 
+from .attempt import agree_on_attempt
 from .process_settings import ProcessGroupError, compare_settings, settings_of
 
 
@@ -164,21 +165,17 @@ def _init_without_gpu(launcher: str, settings: Mapping[str, Any]) -> None:
 
 
 def _store_of_this_attempt(launcher: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Where processes meet that torchrun has started anew, on one machine.
-
-    Its own store outlives them. By default (``--rdzv_backend static``), the addresses of the processes before are still
-    in it, and those of the next attempt would wait for these for ever.
-    """
+    """Where the processes meet that torchrun has started together: in a part of its store that no others have used."""
     environment = os.environ
-    if (launcher != 'pytorch' or environment.get('TORCHELASTIC_USE_AGENT_STORE') != 'True'
-            or environment.get('GROUP_WORLD_SIZE') != '1'):  # torchrun counts attempts on each machine for itself
+    if launcher != 'pytorch' or environment.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
         return {}
     rank, world_size = int(environment['RANK']), int(environment['WORLD_SIZE'])
+    seconds = settings.get('timeout') or TIMEOUT
     store = distributed.TCPStore(environment['MASTER_ADDR'], int(environment['MASTER_PORT']), world_size,
-                                 is_master=False, wait_for_workers=False,
-                                 timeout=timedelta(seconds=settings.get('timeout') or TIMEOUT))
-    attempt = environment.get('TORCHELASTIC_RESTART_COUNT', '0')
-    return dict(store=distributed.PrefixStore(f'attempt {attempt}', store), rank=rank, world_size=world_size)
+                                 is_master=False, wait_for_workers=False, timeout=timedelta(seconds=seconds))
+    store = distributed.PrefixStore('scene_qformer', store)
+    attempt = agree_on_attempt(store, rank, world_size, seconds)
+    return dict(store=distributed.PrefixStore(attempt, store), rank=rank, world_size=world_size)
 
 
 def _nobody_there(settings: Mapping[str, Any], error: Exception) -> str:
