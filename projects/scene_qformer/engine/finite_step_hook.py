@@ -203,7 +203,7 @@ class FiniteStepHook(Hook):
             self._raise(runner, f'Training stopped after {self.in_a_row} bad steps in a row and {self.in_all} in all '
                         f'({self.max_in_a_row} and {self.max_in_all} are allowed), {unchanged}: {found} {ADVICE}')
         print_log(f'Iteration {runner.iter + 1}: step left out ({self.in_a_row} in a row, {self.in_all} in all), '
-                  f'{unchanged}. {found}', 'current', logging.WARNING)
+                  f'{unchanged}: {found}', 'current', logging.WARNING)
 
     def _describe(self, runner: Any, search: bool) -> str:
         """Of all processes: which losses, which samples; and what this one finds in its parts."""
@@ -231,7 +231,8 @@ class FiniteStepHook(Hook):
             with nullcontext() if isinstance(wrapper, OptimWrapperDict) else wrapper.optim_context(model):
                 return search_step(model, batches()).as_text()
         except Exception as error:  # memory for a second pass, most of all; what led here is the error to tell
-            return f'Which part it was could not be found: {(str(error).splitlines() or [type(error).__name__])[0]}.'
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return f'Which part it was could not be found: {reason.rstrip(".")}.'
         finally:
             self._losses[:] = losses
 
