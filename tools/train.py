@@ -47,14 +47,28 @@ def apply_amp(optim_wrapper: ConfigDict) -> None:
         optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def refuse_what_deepspeed_lacks(cfg: Config, sync_bn: str) -> None:
+    """Before training, instead of at its first checkpoint.
+
+    Raises:
+        ValueError: If batch norms are to be synchronised, or weights to be averaged.
+    """
+    if (cfg.get('strategy') or {}).get('type') not in ('ZeroStrategy', 'DeepSpeedStrategy'):
+        return
+    if sync_bn != 'none':
+        raise ValueError("--sync_bn: DeepSpeed's strategies do not synchronise batch norms. Leave it out, or train "
+                         'with strategies/fsdp.py or without a strategy.')
+    if any(hook.get('type') == 'EMAHook' for hook in cfg.get('custom_hooks') or ()):
+        raise ValueError('EMAHook keeps averaged weights in the state_dict of a checkpoint, and DeepSpeed writes that '
+                         'by itself: take the hook out of custom_hooks, or train without DeepSpeed.')
+
+
 def apply_flags(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags that only training has."""
+    refuse_what_deepspeed_lacks(cfg, args.sync_bn)
     if args.amp:
         apply_amp(cfg.optim_wrapper)
     if args.sync_bn != 'none':
-        if 'DeepSpeed' in cfg.optim_wrapper.type or 'Zero' in cfg.optim_wrapper.type:
-            raise ValueError("--sync_bn: DeepSpeed's strategies do not synchronise batch norms. Leave it out, or train "
-                             'with strategies/fsdp.py or without a strategy.')
         (cfg.get('strategy') or cfg).sync_bn = args.sync_bn  # each of mmengine's runners looks elsewhere
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

@@ -5,4 +5,5 @@ _base_ = ['./scene-qformer_tiny_synthetic.py', '../_base_/strategies/deepspeed_z
 optim_wrapper = dict(  # without clip_grad and type: DeepSpeed's own wrapper, which clips as the strategy says
     _delete_=True,
     type='ZeroOptimWrapper',
-    optimizer={{_base_.optim_wrapper.optimizer}})
+    optimizer={{_base_.optim_wrapper.optimizer}},
+    paramwise_cfg={{_base_.optim_wrapper.paramwise_cfg}})

@@ -239,16 +239,17 @@ def test_gradients_that_several_processes_lose_are_told_twice(told):
     assert len(told) == 2
 
 
-@pytest.mark.parametrize(('kind', 'resume', 'given', 'refused'), [
-    (EpochBasedTrainLoop, True, False, True), (ResumableEpochTrainLoop, True, False, True),
-    (EpochBasedTrainLoop, True, True, False), (EpochBasedTrainLoop, False, False, False),
-    (IterBasedTrainLoop, True, False, False)])  # that one reads and drops what was trained on
-def test_a_strategy_that_keeps_its_checkpoints_from_hooks(kind, resume, given, refused):
+@pytest.mark.parametrize(('kind', 'resume', 'loaded', 'given', 'refused'), [
+    (EpochBasedTrainLoop, True, True, False, True), (ResumableEpochTrainLoop, True, True, False, True),
+    (EpochBasedTrainLoop, True, True, True, False), (EpochBasedTrainLoop, False, True, False, False),
+    (EpochBasedTrainLoop, True, False, False, False),  # there was nothing to resume from yet
+    (IterBasedTrainLoop, True, True, False, False)])  # that one reads and drops what was trained on
+def test_a_strategy_that_keeps_its_checkpoints_from_hooks(kind, resume, loaded, given, refused):
     """As mmengine's of DeepSpeed: of the position in the epoch nothing is known, whatever the iteration is."""
     hook, loop = ExactResumeHook(), object.__new__(kind)
     loop._dataloader = loop.dataloader = range(6)
-    runner = SimpleNamespace(_resume=resume, iter=12, train_loop=loop, model=nn.Linear(1, 1), optim_wrapper=None,
-                             strategy=nn.Identity())
+    runner = SimpleNamespace(_resume=resume, _has_loaded=loaded, iter=12, train_loop=loop, model=nn.Linear(1, 1),
+                             optim_wrapper=None, strategy=nn.Identity())
     if given:
         hook.after_load_checkpoint(runner, dict(samples_done=0))
     if refused:
@@ -258,14 +259,15 @@ def test_a_strategy_that_keeps_its_checkpoints_from_hooks(kind, resume, given, r
         hook.before_train(runner)
 
 
-@pytest.mark.parametrize(('step', 'refused'), [(12, False), (13, True)])
-def test_checkpoints_without_a_position(step, refused):
+@pytest.mark.parametrize(('epoch', 'step', 'refused'), [
+    (2, 12, False), (2, 13, True), (0, 4, True), (0, 0, False), (2, 22, False)])  # eleven steps an epoch then, six now
+def test_checkpoints_without_a_position(epoch, step, refused):
     """Of a training without ExactResumeHook."""
     loop = object.__new__(ResumableEpochTrainLoop)
     loop._dataloader = loop.dataloader = range(6)
     loop.samples_done = 0
     runner = SimpleNamespace(_resume=True, train_loop=loop, model=nn.Linear(1, 1), optim_wrapper=None)
-    checkpoint = dict(meta=dict(epoch=2, iter=step))
+    checkpoint = dict(meta=dict(epoch=epoch, iter=step))
     if refused:
         with pytest.raises(ValueError, match='without ExactResumeHook'):
             ExactResumeHook().after_load_checkpoint(runner, checkpoint)

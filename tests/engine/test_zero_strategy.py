@@ -22,7 +22,7 @@ OPTIMIZER = {**sharded.OPTIMIZER, 'type': 'ZeroOptimWrapper'}
 OPTIMIZER.pop('clip_grad')  # the strategy's
 
 
-def train(work_dir, steps, resume=None, save=None):
+def train(work_dir, steps, resume=None, save=None, begin_from=None):
     """Joint losses of some steps on the same samples, in float32; and what hooks were handed of the checkpoint."""
     register_all_modules(init_default_scope=True)
     settings = Config.fromfile(CONFIG).strategy.to_dict()
@@ -35,6 +35,8 @@ def train(work_dir, steps, resume=None, save=None):
     strategy.prepare(network, optim_wrapper=copy.deepcopy(OPTIMIZER),
                      dispatch_kwargs=dict(max_iters=sharded.STEPS, train_micro_batch_size_per_gpu=2))
     handed = []
+    if begin_from:
+        strategy.load_checkpoint(begin_from, callback=lambda content: content['state_dict'])
     if resume:
         strategy.resume(resume, resume_param_scheduler=False, callback=lambda extra: handed.append(dict(extra)))
     strategy.model.train()
@@ -62,6 +64,38 @@ def test_as_data_parallel_training_and_back_again(tmp_path, monkeypatch):
     losses, handed = zip(*run_processes(2, train, str(tmp_path), 1, checkpoint))
     assert sharded.joint(losses) == pytest.approx(expected[-1:], rel=1e-5)  # optimizer's moments included
     assert handed == ([(7, {}, sharded.STEPS - 1)], ) * 2
+
+
+def test_a_stage_before_this_one_is_a_file(tmp_path, monkeypatch):
+    """Its steps are those of data-parallel training from the same weights: the copies that are stepped on, too."""
+    pytest.importorskip('deepspeed')
+    monkeypatch.setenv('DS_ACCELERATOR', 'cpu')
+    torch.manual_seed(11)
+    register_all_modules(init_default_scope=True)
+    before = MODELS.build(copy.deepcopy(DETECTOR))
+    before.init_weights()
+    for parameter in before.parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    stage_1 = str(tmp_path / 'stage_1.pth')
+    torch.save(dict(state_dict=before.state_dict(), meta={}), stage_1)
+    expected = run_processes(2, train_from, stage_1, str(tmp_path))
+    losses, _ = zip(*run_processes(2, train, str(tmp_path), 2, None, None, stage_1))
+    assert sharded.joint(losses) == pytest.approx(sharded.joint(expected), rel=1e-5)
+    assert sharded.joint(losses) != pytest.approx(sharded.joint(run_processes(
+        2, sharded.train, 'ddp', DETECTOR, str(tmp_path), 2)), rel=1e-5)
+
+
+def train_from(weights, work_dir):
+    """Data-parallel."""
+    build = MODELS.build
+
+    def with_weights(config):
+        network = build(config)
+        network.init_weights = lambda: network.load_state_dict(torch.load(weights)['state_dict'])
+        return network
+
+    MODELS.build = with_weights
+    return sharded.train('ddp', DETECTOR, work_dir, 2)
 
 
 class Base:

@@ -188,7 +188,7 @@ def test_a_strategy_that_keeps_its_checkpoints(show):
     from mmengine._strategy import DeepSpeedStrategy  # there without DeepSpeed, too
     loop, strategy = object.__new__(EpochBasedTrainLoop), object.__new__(DeepSpeedStrategy)
     loop._dataloader = loop.dataloader = range(6)
-    runner = SimpleNamespace(_resume=True, iter=13, train_loop=loop, strategy=strategy)
+    runner = SimpleNamespace(_resume=True, _has_loaded=True, iter=13, train_loop=loop, strategy=strategy)
     with pytest.raises(ValueError, match='resumes, .* not hand hooks') as error:
         ExactResumeHook().before_train(runner)
     show(str(error.value))

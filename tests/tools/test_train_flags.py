@@ -42,10 +42,22 @@ def test_what_amp_does_not_know_is_refused():
         with_amp(type='ZeroOptimWrapper')
 
 
-def test_deepspeed_does_not_synchronise_batch_norms():
-    args = SimpleNamespace(amp=False, sync_bn='torch', auto_scale_lr=False, resume=None)
-    with pytest.raises(ValueError, match='do not synchronise batch norms'):
-        apply_flags(Config(dict(optim_wrapper=dict(type='ZeroOptimWrapper'), strategy=dict(type='ZeroStrategy'))), args)
+@pytest.mark.parametrize(('strategy', 'sync_bn', 'hooks', 'message'), [
+    (dict(type='ZeroStrategy'), 'torch', None, 'do not synchronise batch norms'),
+    (dict(type='ZeroStrategy'), 'none', [dict(type='EMAHook')], 'EMAHook keeps averaged weights'),
+    (dict(type='ZeroStrategy'), 'none', [dict(type='Other')], None),
+    (dict(type='ShardedStrategy'), 'torch', [dict(type='EMAHook')], None),
+    (None, 'torch', [dict(type='EMAHook')], None),
+])
+def test_what_deepspeed_lacks_is_refused_before_training(strategy, sync_bn, hooks, message):
+    args = SimpleNamespace(amp=False, sync_bn=sync_bn, auto_scale_lr=False, resume=None)
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD')), strategy=strategy, custom_hooks=hooks))
+    if message is None:
+        apply_flags(cfg, args)
+        assert sync_bn == 'none' or (cfg.strategy or cfg).sync_bn == sync_bn
+        return
+    with pytest.raises(ValueError, match=message):
+        apply_flags(cfg, args)
 
 
 @pytest.mark.parametrize('fast', [True, False])

@@ -1,5 +1,5 @@
 # DeepSpeed's ZeRO stage 2: gradients and optimizer state spread over all processes, weights whole on each.
-# Needs `pip install "deepspeed>=0.17,<0.19"`. docs/several_machines.md
+# Needs `pip install "deepspeed>=0.18,<0.19"`. docs/several_machines.md
 strategy = dict(
     type='ZeroStrategy',
     # Not `bf16`, which makes all weights bfloat16: codes of positions, boxes and losses are computed in float32.

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import find_latest_checkpoint
 
@@ -20,14 +21,24 @@ OUTDATED = 'outdated_checkpoints'  # in the message hub: names of files that go 
 
 
 class _RemovesLater(DurableBackend):
-    """A storage backend whose removals wait until what replaces the files is written."""
+    """A storage backend whose removals wait until what replaces the files is written.
 
-    def __init__(self) -> None:
+    It removes nothing but ``*.pth`` of one folder: what is outdated is named by a checkpoint, which may be of somebody
+    else.
+    """
+
+    def __init__(self, folder: Path) -> None:
         super().__init__()
+        self.folder = folder
         self.outdated: list[str] = []
 
     def remove(self, filepath: str | Path) -> None:
-        self.outdated.append(str(filepath))
+        path = Path(filepath)
+        if path.suffix == '.pth' and path.parent.resolve() == self.folder.resolve():
+            self.outdated.append(str(filepath))
+        else:
+            print_log(f'{path} is not removed, although the checkpoint says that it is outdated: it is no checkpoint '
+                      f'in {self.folder}.', 'current', level=30)
 
     rmtree = remove
 
@@ -82,7 +93,7 @@ class DurableCheckpointHook(CheckpointHook):
         """As mmengine's; and clear away what a kill left half written."""
         super().before_train(runner)
         if type(self.file_backend) is DurableBackend:
-            self.file_backend = _RemovesLater()
+            self.file_backend = _RemovesLater(Path(self.out_dir))
         folder = Path(self.out_dir)
         if not is_main_process() or not folder.is_dir():
             return
@@ -155,10 +166,10 @@ class DurableCheckpointHook(CheckpointHook):
             return
         written = successor.stat().st_mtime_ns
         for name in runner.message_hub.runtime_info.get(OUTDATED, ()):
-            path = folder / name
+            path = folder / str(name)
             if path.exists() and path.stat().st_mtime_ns < written:
-                runner.logger.info(f'{path} is removed: {successor.name} has replaced it.')
-                self.file_backend.outdated.append(str(path))
+                runner.logger.info(f'{path} is outdated: {successor.name} has replaced it.')
+                self.file_backend.remove(path)
         self._remove_outdated()
 
     def _remove_outdated(self) -> None:

@@ -47,8 +47,9 @@ class ExactResumeHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Refuse to go on from an unknown position."""
-        if runner._resume and not self._given and isinstance(runner.train_loop, EpochBasedTrainLoop):
-            strategy = type(getattr(runner, 'strategy', None)).__name__
+        if runner._resume and runner._has_loaded and not self._given and isinstance(
+                runner.train_loop, EpochBasedTrainLoop):
+            strategy = type(getattr(runner, 'strategy', runner)).__name__
             raise ValueError(f'Training resumes, and {strategy} does not hand hooks the checkpoint, where the position '
                              'in the epoch and the seed of its order are kept: samples might come twice, or never. Use '
                              "strategy=dict(type='ZeroStrategy') for DeepSpeed's; or, if you know that the checkpoint "
@@ -96,10 +97,10 @@ class ExactResumeHook(Hook):
         loop = runner.train_loop
         if hasattr(loop, 'samples_done') and POSITION in checkpoint:
             loop.samples_done = checkpoint[POSITION]
-        elif isinstance(loop, EpochBasedTrainLoop) and POSITION not in checkpoint and _is_within_epoch(
-                checkpoint, len(loop.dataloader)):
+        elif isinstance(loop, EpochBasedTrainLoop) and POSITION not in checkpoint and not _may_end_an_epoch(checkpoint):
             raise ValueError('The checkpoint was written in the middle of an epoch, without ExactResumeHook, so where '
-                             'in it is not known, and the epoch would begin again: resume from the end of an epoch.')
+                             'in it is not known, and the epoch would begin again: resume from the end of an epoch; '
+                             'or, if it may begin again, set default_hooks.exact_resume=None.')
         elif type(loop) is EpochBasedTrainLoop and _is_within_epoch(checkpoint, len(loop.dataloader)):
             raise ValueError('The checkpoint was written in the middle of an epoch, which EpochBasedTrainLoop would '
                              'begin again. Set train_cfg.type=ResumableEpochTrainLoop and train_dataloader.sampler.'
@@ -136,6 +137,12 @@ def _is_within_epoch(checkpoint: dict, num_steps: int) -> bool:
     # An older checkpoint. If epochs had another number of steps then, it cannot be told.
     meta = checkpoint.get('meta', {})
     return 0 < meta.get('iter', 0) - meta.get('epoch', 0) * num_steps <= num_steps
+
+
+def _may_end_an_epoch(checkpoint: dict) -> bool:
+    """Whether so many steps can be so many epochs, each of equally many."""
+    epoch, steps = (checkpoint.get('meta', {}).get(name, 0) for name in ('epoch', 'iter'))
+    return steps % epoch == 0 if epoch else steps == 0
 
 
 def _sampler_of(loop: Any) -> Any:

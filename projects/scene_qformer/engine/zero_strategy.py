@@ -1,12 +1,14 @@
 """Training whose gradients and optimizer state are spread over processes by DeepSpeed (ZeRO)."""
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine._strategy.deepspeed import DeepSpeedOptimWrapper, DeepSpeedStrategy
 from mmengine.registry import OPTIM_WRAPPERS, STRATEGIES
+from mmengine.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
 
 OPTIMIZER = 'optimizer'  # where hooks look for its state, as of other runners
 
@@ -48,11 +50,36 @@ class ZeroStrategy(DeepSpeedStrategy):
                                 extra_ckpt=extra)
 
     def load_checkpoint(self, filename: str, *, callback: Callable[[dict], Any] | None = None, **kwargs: Any) -> dict:
-        """As the base's; ``callback`` is handed what was kept beside the weights."""
-        extra = super().load_checkpoint(filename, **kwargs)
+        """As the base's, and also the weights of a file, as other trainings write it: a stage before this one.
+
+        Args:
+            filename: Folder of DeepSpeed, or a file.
+            callback: Is handed what the file holds, or was kept beside the weights.
+            **kwargs: ``map_location``, ``strict`` and ``revise_keys``, for a file.
+
+        Raises:
+            ValueError: If it is a file and each process has a part of the weights alone (stage 3).
+        """
+        if os.path.isfile(filename):
+            extra = self._load_file(filename, **kwargs)
+        else:
+            extra = super().load_checkpoint(filename, **kwargs)
         if callback is not None:
             callback(extra)
         return extra
+
+    def _load_file(self, filename: str, map_location: Any = 'cpu', strict: bool = False,
+                   revise_keys: Sequence[tuple[str, str]] = ((r'^module.', ''), )) -> dict:
+        engine = self.model.model
+        if engine.zero_optimization_partition_weights():
+            raise ValueError(f'{filename} holds whole weights, and in stage 3 of ZeRO each process has a part of them: '
+                             'begin with stage 2 (zero_optimization.stage).')
+        self.logger.info(f'Load checkpoint from {filename}')
+        content = _load_checkpoint(filename, map_location=map_location, logger=self.logger)
+        _load_checkpoint_to_model(engine.module, content, strict, revise_keys=list(revise_keys))
+        if hasattr(engine.optimizer, 'refresh_fp32_params'):  # those that it steps on are copies
+            engine.optimizer.refresh_fp32_params()
+        return content
 
     def resume(self, filename: str, *, resume_optimizer: bool = True, callback: Callable[[dict], Any] | None = None,
                **kwargs: Any) -> dict:
