@@ -4,7 +4,6 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-import torch
 from mmengine.runner import FlexibleRunner, Runner
 
 from scene_qformer.engine import DurableCheckpointHook, NotWrittenError, durable_checkpoint_hook, load_from_safe_file
@@ -115,29 +114,6 @@ def test_nothing_else_goes(where, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_runner(folder, note, resume=True, load_from=str(resumed), **options).train()
     assert (folder / 'epoch_1.pth').read_bytes() == b'mine'
-
-
-@pytest.mark.parametrize('what', ['a folder', 'a checkpoint', 'up and over', 'a best one', 'a number'])
-def test_a_strangers_checkpoint_removes_nothing(what, tmp_path, caplog):
-    """It says what is outdated, and may say anything."""
-    precious = tmp_path / ('precious.pth' if what != 'a folder' else 'precious')
-    precious.mkdir()
-    (precious / 'work').write_text('of years')
-    folder = tmp_path / 'training'
-    options = dict(validate=True, checkpoint=dict(interval=1, save_best='test/score', rule='greater'))
-    Score.scores = [1., 2., 3., 4., 5.]
-    train_until(folder, 8, **options)
-    os.utime(precious, (1, 1))
-    checkpoint = load_from_safe_file(str(folder / 'epoch_1.pth'))
-    if what == 'a best one':
-        checkpoint['message_hub']['runtime_info']['best_ckpt'] = str(precious)
-    else:
-        checkpoint['message_hub']['runtime_info']['outdated_checkpoints'] = [
-            7 if what == 'a number' else '../precious.pth' if what == 'up and over' else str(precious)]
-    (folder / 'epoch_1.pth.sha256').unlink()
-    torch.save(checkpoint, folder / 'epoch_1.pth')
-    train_on(folder, **options)
-    assert (precious / 'work').read_text() == 'of years'
 
 
 def test_nothing_to_resume_from(tmp_path, caplog):

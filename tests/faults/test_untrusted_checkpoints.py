@@ -1,4 +1,5 @@
 """Checkpoints from elsewhere: that carry code, lie about sizes, or are something else."""
+import os
 import pickle
 import zipfile
 
@@ -10,6 +11,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from faults.pickled import BOMBS, code
 from scene_qformer.engine import load_from_safe_file
 from tests.engine.test_safe_checkpoint import FetchesAttribute
+from tests.small_training import Score, train_on, train_until
 
 AREA = 'Checkpoints from elsewhere'
 TRUSTED = ('Use checkpoints from a source that you trust, best as .safetensors. Of your own: save the state dict '
@@ -50,6 +52,32 @@ def test_arrays(tmp_path, show, name):
         load_from_safe_file(str(tmp_path / 'evil.pth'))
     if name == 'an object array longer than its list':
         show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='a checkpoint that is resumed from names other files of yours as outdated',
+                   expected='they stay', remedy='None is needed. Ask where the checkpoint comes from.')
+@pytest.mark.parametrize('what', ['a folder', 'a checkpoint', 'up and over', 'a best one', 'a number'])
+def test_what_it_says_is_outdated(what, tmp_path, warned, show):
+    precious = tmp_path / ('precious.pth' if what != 'a folder' else 'precious')
+    precious.mkdir()
+    (precious / 'work').write_text('of years')
+    folder = tmp_path / 'training'
+    options = dict(validate=True, checkpoint=dict(interval=1, save_best='test/score', rule='greater'))
+    Score.scores = [1., 2., 3., 4., 5.]
+    train_until(folder, 8, **options)
+    os.utime(precious, (1, 1))
+    checkpoint = load_from_safe_file(str(folder / 'epoch_1.pth'))
+    if what == 'a best one':
+        checkpoint['message_hub']['runtime_info']['best_ckpt'] = str(precious)
+    else:
+        checkpoint['message_hub']['runtime_info']['outdated_checkpoints'] = [
+            7 if what == 'a number' else '../precious.pth' if what == 'up and over' else str(precious)]
+    (folder / 'epoch_1.pth.sha256').unlink()
+    torch.save(checkpoint, folder / 'epoch_1.pth')
+    train_on(folder, **options)
+    assert (precious / 'work').read_text() == 'of years'
+    if what != 'a number':
+        show(next(text for text in warned if 'is not removed' in text))
 
 
 def rewritten(path, edit, compression=zipfile.ZIP_STORED):
