@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from mmengine.dist import get_rank
 from mmengine.registry import STRATEGIES
 
 from scene_qformer.datasets import JointBatchSampler
-from scene_qformer.engine import ProcessGroupError, ShardedStrategy, join_processes, process_group
+from scene_qformer.engine import ProcessGroupError, ShardedStrategy, ZeroStrategy, join_processes, process_group
 from scene_qformer.engine.command_line import load_config, make_parser
 from scene_qformer.engine.process_group import LAUNCHERS, check_environment
 from scene_qformer.engine.process_settings import compare_settings
@@ -357,6 +358,18 @@ def test_no_deepspeed(show):
         pytest.skip('DeepSpeed is installed here')
     with pytest.raises(AssertionError, match='DeepSpeed is not installed') as error:
         STRATEGIES.build(Config.fromfile(STRATEGY_FILES / 'deepspeed_zero2.py').strategy)
+    show(str(error.value))
+
+
+@pytest.mark.fault(
+    area=AREA, fault='stage 3 of DeepSpeed is to begin from the weights in a file', expected='refused',
+    remedy='Begin with zero_optimization.stage=2.')
+def test_whole_weights_for_pieces(tmp_path, show):
+    (tmp_path / 'stage_1.pth').write_bytes(b'never read')
+    strategy = ZeroStrategy.__new__(ZeroStrategy)
+    strategy.model = SimpleNamespace(model=SimpleNamespace(zero_optimization_partition_weights=lambda: True))
+    with pytest.raises(ValueError, match='holds whole weights, and in stage 3 of ZeRO') as error:
+        strategy.load_checkpoint(str(tmp_path / 'stage_1.pth'))
     show(str(error.value))
 
 
