@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from ..engine import cpu_multiplies_bfloat16
 from ..fresh_model import build_fresh_model
 from ..models.scene_qformer import SceneQFormer
 from ..optimization import optimize_model
@@ -78,14 +79,15 @@ def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
              if name != BASELINE}
     work = model_work(model, calls['float32'], frames.images.nbytes)
     half = replace(work, bytes=work.bytes / 2)
-    rates = {dtype: measure_rates(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
+    dtypes = [torch.float32, torch.bfloat16] if times_bfloat16(device) else [torch.float32]
+    rates = {dtype: measure_rates(dtype, device) for dtype in dtypes}
     _, cameras, _, height, width = frames.images.shape
     parameters = sum(value.numel() for value in model.parameters())
     return Table(
         title=f'{title or "Model"}: {batch_size} x {cameras} images of {width}x{height}',
         timings=timings, baseline=BASELINE, samples=batch_size, unit='frame', floor=work.seconds(rates[torch.float32]),
-        floors={name: half.seconds(rates[torch.bfloat16]) if 'bfloat16' in name else None for name in calls
-                if 'bfloat16' in name or 'INT8' in name},
+        floors={name: half.seconds(rates[torch.bfloat16]) if 'bfloat16' in name and torch.bfloat16 in rates else None
+                for name in calls if 'bfloat16' in name or 'INT8' in name},
         aims=aims or {}, notes=notes, notes_title='error of tokens',
         facts=(f'{parameters / 1e6:.1f} M parameters, {work.operations / 1e9:,.0f} GFLOP a call',
                'this machine multiplies matrices at '
@@ -94,7 +96,8 @@ def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
                + f', and copies {rates[torch.float32].bandwidth / 1e9:.0f} GB/s; each floor is that of its precision',
                "error of tokens: root of the mean square, over that of the baseline's tokens; weights and images are "
                'random, INT8 is calibrated on other random images',
-               'peak memory: of the first call, without the weights'))
+               'peak memory: of the first call, without the weights',
+               *(() if times_bfloat16(device) else ('this CPU emulates bfloat16, which is left out', ))))
 
 
 @torch.no_grad()
@@ -123,15 +126,22 @@ def optimised(**options: Any) -> Way:
     return way
 
 
+def times_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is worth timing: not on CPUs that emulate it, which without AVX-512 takes minutes a call."""
+    return device != 'cpu' or cpu_multiplies_bfloat16()
+
+
 def ways_on(device: str, batch_size: int) -> tuple[dict[str, Way], dict[str, float]]:
     """What is worth timing there, and by how many times it should be faster than the baseline."""
     if device == 'cpu':
-        return ({'optimize, float32': optimised(precision='float32'),
-                 'optimize, float32, compiled': optimised(precision='float32', capture='compile'),
-                 'optimize, bfloat16': optimised(precision='bfloat16'),
-                 'optimize, bfloat16, compiled': optimised(precision='bfloat16', capture='compile'),
-                 'optimize, INT8': optimised(precision='int8')},
-                {'optimize, float32, compiled': 2., 'optimize, bfloat16': 2., 'optimize, INT8': 3.})
+        half = {'optimize, bfloat16': optimised(precision='bfloat16'),
+                'optimize, bfloat16, compiled': optimised(precision='bfloat16', capture='compile')}
+        ways = {'optimize, float32': optimised(precision='float32'),
+                'optimize, float32, compiled': optimised(precision='float32', capture='compile'),
+                **(half if times_bfloat16(device) else {}),
+                'optimize, INT8': optimised(precision='int8')}
+        aims = {'optimize, float32, compiled': 2., 'optimize, bfloat16': 2., 'optimize, INT8': 3.}
+        return ways, {name: aim for name, aim in aims.items() if name in ways}
     aims = {1: 10., 32: 6.}
     best = 'optimize, bfloat16, CUDA graph'
     return ({'bfloat16 by autocast': in_bfloat16,
