@@ -140,8 +140,8 @@ def ways_on(device: str, batch_size: int) -> tuple[dict[str, Way], dict[str, flo
                 'optimize, float32, compiled': optimised(precision='float32', capture='compile'),
                 **(half if times_bfloat16(device) else {}),
                 'optimize, INT8': optimised(precision='int8')}
-        aims = {'optimize, float32, compiled': 2., 'optimize, bfloat16': 2., 'optimize, INT8': 3.}
-        return ways, {name: aim for name, aim in aims.items() if name in ways}
+        wanted = {'optimize, float32, compiled': 2., 'optimize, bfloat16': 2., 'optimize, INT8': 3.}
+        return ways, {name: aim for name, aim in wanted.items() if name in ways}
     aims = {1: 10., 32: 6.}
     best = 'optimize, bfloat16, CUDA graph'
     return ({'bfloat16 by autocast': in_bfloat16,
