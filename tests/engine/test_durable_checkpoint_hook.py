@@ -26,6 +26,11 @@ def test_files_that_are_kept(tmp_path):
         assert subprocess.run(['sha256sum', '-c', name], cwd=tmp_path, capture_output=True).returncode == 0
 
 
+def test_other_names_are_removed_as_well(tmp_path):
+    make_runner(tmp_path, checkpoint=dict(interval=1, max_keep_ckpts=1, filename_tmpl='after_{}.ckpt')).train()
+    assert [name for name in names(tmp_path) if name.endswith('.ckpt')] == ['after_3.ckpt']
+
+
 def test_old_ones_go_when_the_new_one_is_whole(tmp_path, monkeypatch):
     """Here the third is never written: the two before must stay."""
     runner = make_runner(tmp_path, checkpoint=dict(interval=1, max_keep_ckpts=2))

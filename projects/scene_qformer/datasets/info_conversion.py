@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
+import mmengine
 import numpy as np
 
 from ..durable_file import OF_A_TOOL, write_durably
@@ -44,8 +44,7 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
     except RecursionError as error:
         raise ValueError(f'{source} is nested too deeply. No info file is; create it anew with tools/create_data.py.'
                          ) from error
-    # of pickles the protocol that mmengine writes
-    written = json.dumps(content).encode() if target.suffix == '.json' else pickle.dumps(content, protocol=2)
+    written = json.dumps(content).encode() if target.suffix == '.json' else mmengine.dump(content, file_format='pkl')
     write_durably(target, written, OF_A_TOOL)
     return len(content['data_list'])
 

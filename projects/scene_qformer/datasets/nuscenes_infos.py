@@ -18,11 +18,11 @@ The result equals, field by field, what mmdet3d 1.4's own converter writes (``nu
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mmengine
 import numpy as np
 from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.datasets.convert_utils import NuScenesNameMapping, get_nuscenes_2d_boxes
@@ -129,7 +129,7 @@ def create_info_files(
         categories = {name: label for label, name in enumerate(CLASSES)}
         categories.update(dict.fromkeys(ignored if data_list else (), -1))
         metainfo = dict(categories=categories, dataset='nuscenes', version=version, info_version='1.1')
-        content = pickle.dumps(dict(metainfo=metainfo, data_list=data_list), protocol=2)  # mmengine's, as its converter
+        content = mmengine.dump(dict(metainfo=metainfo, data_list=data_list), file_format='pkl')
         write_durably(path, content, OF_A_TOOL)
         print(f'{path}: {len(data_list)} frames' + ('' if data_list else f' (no scene of the {split} split here)'))
     return list(targets.values())

@@ -23,18 +23,18 @@ OUTDATED = 'outdated_checkpoints'  # in the message hub: names of files that go 
 class _RemovesLater(DurableBackend):
     """A storage backend whose removals wait until what replaces the files is written.
 
-    It removes nothing but ``*.pth`` of one folder: what is outdated is named by a checkpoint, which may be of somebody
-    else.
+    It removes nothing but files of one folder with the ending of checkpoints: what is outdated is named by a
+    checkpoint, which may be of somebody else.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ending: str) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder, self.ending = folder, ending
         self.outdated: list[str] = []
 
     def remove(self, filepath: str | Path) -> None:
         path = Path(filepath)
-        if path.suffix == '.pth' and path.parent.resolve() == self.folder.resolve():
+        if path.suffix == self.ending and path.parent.resolve() == self.folder.resolve():
             self.outdated.append(str(filepath))
         else:
             print_log(f'{path} is not removed, although the checkpoint says that it is outdated: it is no checkpoint '
@@ -93,7 +93,7 @@ class DurableCheckpointHook(CheckpointHook):
         """As mmengine's; and clear away what a kill left half written."""
         super().before_train(runner)
         if type(self.file_backend) is DurableBackend:
-            self.file_backend = _RemovesLater(Path(self.out_dir))
+            self.file_backend = _RemovesLater(Path(self.out_dir), Path(self.filename_tmpl).suffix)
         folder = Path(self.out_dir)
         if not is_main_process() or not folder.is_dir():
             return

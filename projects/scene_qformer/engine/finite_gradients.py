@@ -39,6 +39,6 @@ def _largest(gradients: Sequence[Tensor]) -> list[Tensor]:
 def _clipped_norm(wrapper: Any) -> float:
     """The norm that gradients were divided by just now; 0 where none was."""
     norm = None
-    if wrapper is not None and getattr(wrapper, 'clip_grad_kwargs', None):  # DeepSpeed's wrapper has none
+    if getattr(wrapper, 'clip_grad_kwargs', None):  # None, and DeepSpeed's wrapper, have none
         norm = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}')
     return 0. if norm is None else float(norm.current())

@@ -108,7 +108,7 @@ class FiniteStepHook(Hook):
         if took_part and not due and not self._looked_at:  # the step that these batches belong to is still to come
             return
         if any(hasattr(wrapper, 'loss_scaler') and id(wrapper) not in self._looked_at for wrapper in due):
-            self._scaled_down(runner, None)
+            self._scaled_down(runner)
         elif not self._looked_at and self._any_process(bool(self._losses)):  # e.g. DeepSpeed steps by itself
             name = type(runner.optim_wrapper).__name__
             self._raise(runner, f'Training stopped: {self._describe(runner, search=True)} {name} does its steps by '
@@ -160,9 +160,9 @@ class FiniteStepHook(Hook):
         return [each for each in optim_wrappers(runner)
                 if each is not first and updates_now(each) and not hasattr(each, 'loss_scaler')]
 
-    def _scaled_down(self, runner: Any, optimizer: torch.optim.Optimizer | None) -> None:
+    def _scaled_down(self, runner: Any, *optimizers: torch.optim.Optimizer) -> None:
         if self._any_process(bool(self._losses)):
-            self._bad_step(runner, *(() if optimizer is None else (optimizer, )))
+            self._bad_step(runner, *optimizers)
             return
         if self._overflowed:
             return

@@ -14,7 +14,7 @@ from torch import distributed
 from scene_qformer.engine.attempt import agree_on_attempt
 from tests.processes import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
