@@ -61,6 +61,33 @@ def test_nothing_half_is_left(stop, tmp_path, monkeypatch):
     assert (tmp_path / 'last_checkpoint').read_bytes() == b'old' and len(list(tmp_path.iterdir())) == 1
 
 
+def test_two_processes_write_one_file(tmp_path, monkeypatch):
+    """The second begins while the first writes: both end well, and the file is whole."""
+    path, flush, inner = tmp_path / 'infos.pkl', os.fsync, []
+
+    def interrupted(descriptor):
+        flush(descriptor)
+        if not inner:
+            inner.append(1)
+            write_durably(path, b'of the second')
+            assert path.read_bytes() == b'of the second'
+
+    monkeypatch.setattr(durable_file.os, 'fsync', interrupted)
+    write_durably(path, b'of the first, and longer')
+    assert path.read_bytes() == b'of the first, and longer' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_leftovers_go_when_nobody_can_be_at_work_on_them(tmp_path):
+    old, young, other = (tmp_path / name for name in (
+        '.infos[1].pkl.3fa91c07.partial', '.infos[1].pkl.00000000.partial', '.infos1.pkl.3fa91c07.partial'))
+    for path in (old, young, other):
+        path.write_bytes(b'half')
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    write_durably(tmp_path / 'infos[1].pkl', b'whole')
+    assert not old.exists() and young.exists() and other.exists()
+
+
 def test_mmengine_writes_through_it(tmp_path):
     assert type(get_file_backend(str(tmp_path))) is DurableBackend
     save_checkpoint(dict(state_dict={}), str(tmp_path / 'model.pth'))

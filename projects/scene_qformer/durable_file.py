@@ -2,17 +2,23 @@
 
 ::
 
-    epoch_3.pth          the file; whole from the moment that it has this name
-    epoch_3.pth.sha256   its SHA-256, as sha256sum writes it: `sha256sum -c epoch_3.pth.sha256` checks it
-    .epoch_4.pth.partial what a process that was killed while writing left; never read
+    epoch_3.pth                   the file; whole from the moment that it has this name
+    epoch_3.pth.sha256            its SHA-256, as sha256sum writes it: `sha256sum -c epoch_3.pth.sha256` checks it
+    .epoch_4.pth.3fa91c07.partial what a process that was killed while writing left; never read
+
+Each attempt writes aside under a name of its own, so two processes that write the same file do not mix: the one that
+ends last has its way, whole.
 """
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +26,8 @@ PARTIAL, DIGEST = '.partial', '.sha256'
 OF_A_RUN = ('Make room (quotas count, too) or name another --work-dir, keep fewer files '
             '(default_hooks.checkpoint.max_keep_ckpts), then go on with --resume.')
 OF_A_TOOL = 'Make room (quotas count, too), then give the same command again.'
+# From this age on, in seconds, a part is the leftover of a process that was killed: nothing is written so long.
+_LEFT_OVER = 24 * 3600
 # What network mounts say to it; the files themselves are on the disk by then.
 _FOLDERS_CANNOT_BE_FLUSHED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES)
 
@@ -81,9 +89,11 @@ def write_with_digest(path: str | Path, content: bytes) -> None:
 def _replace(contents: dict[Path, bytes], remedy: str) -> None:
     """Write all aside, and when the disk has them, give them their names in this order."""
     first = next(iter(contents))
-    asides = {path: path.with_name(f'.{path.name}{PARTIAL}') for path in contents}
+    attempt = secrets.token_hex(4)
+    asides = {path: path.with_name(f'.{path.name}.{attempt}{PARTIAL}') for path in contents}
     try:
         first.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(first)
         for path, content in contents.items():
             with open(asides[path], 'wb') as file:
                 file.write(content)
@@ -102,6 +112,14 @@ def _replace(contents: dict[Path, bytes], remedy: str) -> None:
         for aside in asides.values():
             with suppress(OSError):  # the one that counts is on its way
                 aside.unlink()
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of a file long ago; of younger parts, another process may be at work."""
+    for part in path.parent.glob(f'.{glob.escape(path.name)}.*{PARTIAL}'):
+        with suppress(OSError):  # another process removed it, too
+            if time.time() - part.stat().st_mtime > _LEFT_OVER:
+                part.unlink()
 
 
 def check_digest(path: str | Path) -> None:

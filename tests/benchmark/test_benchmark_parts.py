@@ -85,7 +85,18 @@ def test_tokens_in_several_ways(cfg, quick):
 
 def test_training_in_several_ways(cfg):
     table = train.train_table(cfg, batch_size=1, rounds=1)
-    assert list(table.timings) == ['float32, AdamW', *list(train.WAYS)[1:]] and table.baseline == 'float32, AdamW'
+    assert list(table.timings) == ['float32, AdamW', *list(train.ways_on('cpu'))[1:]]
+    assert table.baseline == 'float32, AdamW'
+
+
+@pytest.mark.parametrize(('capability', 'half'), [('AVX2', 0), ('AVX512', 4)])
+def test_bfloat16_is_timed_where_it_is_not_emulated(monkeypatch, capability, half):
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: capability)
+    ways = train.ways_on('cpu')
+    assert sum(bfloat16 for bfloat16, _, _ in ways.values()) == half
+    assert sum('bfloat16' in name for name in ways) == half // 2
+    assert {way[1:] for way in ways.values()} == {way[1:] for way in train.WAYS.values()}
+    assert train.ways_on('cuda:0') == train.WAYS
 
 
 def test_ways_of_training_are_what_they_are_called(cfg):

@@ -47,6 +47,27 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work directory with checkpoints of three epochs."""
+    from tests.small_training import make_runner
+
+    folder = tmp_path_factory.mktemp('trained')
+    make_runner(folder, checkpoint=dict(interval=1)).train()
+    return folder
+
+
+@pytest.fixture
+def work_dir(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it that may be damaged."""
+    from scene_qformer.durable_file import write_durably, write_with_digest
+
+    for name in ('epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth'):
+        write_with_digest(tmp_path / name, (trained / name).read_bytes())
+    write_durably(tmp_path / 'last_checkpoint', str(tmp_path / 'epoch_3.pth').encode())
+    return tmp_path
+
+
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Count what a single test does many times: ``count(kills=1)`` after each kill, ``count(generated=200)`` inputs."""

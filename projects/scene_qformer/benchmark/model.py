@@ -15,7 +15,7 @@ from ..optimization import optimize_model
 from ..random_batch import random_batch_like
 from .floor import measure_rates, model_work
 from .table import Table
-from .timing import time_ways
+from .timing import WITHOUT_BFLOAT16, time_ways, times_bfloat16
 
 BASELINE = 'float32, attention weights computed'
 
@@ -96,7 +96,7 @@ def model_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu',
                "error of tokens: root of the mean square, over that of the baseline's tokens; weights and images are "
                'random, INT8 is calibrated on other random images',
                'peak memory: of the first call, without the weights',
-               *(() if torch.bfloat16 in rates else ('bfloat16 is left out: this CPU emulates it without AVX-512', ))))
+               *(() if torch.bfloat16 in rates else (WITHOUT_BFLOAT16, ))))
 
 
 @torch.no_grad()
@@ -123,11 +123,6 @@ def optimised(**options: Any) -> Way:
         others = [frames.images.flip(0, 1, -1).roll(1, 2)]  # of other places and colours
         return as_it_is(optimize_model(model, options, calibration=others), frames)
     return way
-
-
-def times_bfloat16(device: str) -> bool:
-    """Whether bfloat16 is worth timing: not on CPUs that emulate it without AVX-512, far more slowly than float32."""
-    return device != 'cpu' or torch.backends.cpu.get_cpu_capability() not in ('DEFAULT', 'AVX2')
 
 
 def ways_on(device: str, batch_size: int) -> tuple[dict[str, Way], dict[str, float]]:

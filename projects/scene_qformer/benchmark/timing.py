@@ -14,6 +14,7 @@ import torch
 
 _CLEAR_PEAK = Path('/proc/self/clear_refs')  # Linux: writing 5 starts the peak of resident memory anew
 _STATUS = Path('/proc/self/status')
+WITHOUT_BFLOAT16 = 'bfloat16 is left out: this CPU emulates it without AVX-512'
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Timing:
         """The lower and the upper one, seconds."""
         low, high = np.percentile(self.seconds, (25, 75))
         return float(low), float(high)
+
+
+def times_bfloat16(device: str) -> bool:
+    """Whether bfloat16 is worth timing: not on CPUs that emulate it without AVX-512, far more slowly than float32."""
+    return device != 'cpu' or torch.backends.cpu.get_cpu_capability() not in ('DEFAULT', 'AVX2')
 
 
 def time_ways(ways: Mapping[str, Callable[[], object]], rounds: int, device: str = 'cpu', warmup: int = 1,

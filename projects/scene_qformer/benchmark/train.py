@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from ..fresh_model import build_fresh_model
 from ..random_batch import random_batch_like
 from .table import Table
-from .timing import time_ways
+from .timing import WITHOUT_BFLOAT16, time_ways, times_bfloat16
 
 WRAPPERS = {'cpu': dict(type='BFloat16OptimWrapper'), 'cuda': dict(type='AmpOptimWrapper', dtype='bfloat16')}
 AIMED = 'bfloat16, fused'
@@ -41,9 +41,10 @@ def train_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu', 
     batch = random_batch_like(cfg, batch_size)
     baseline = f'float32, {cfg.optim_wrapper.optimizer.type}'
     calls = {baseline if name == 'float32' else name: _step(variant(cfg, *way, device), batch, device)
-             for name, way in WAYS.items()}
+             for name, way in ways_on(device).items()}
     timings = time_ways(calls, rounds, device, warmup=2, report=report)
-    facts = ['a step: normalisation, forward, losses, backward, optimizer']
+    facts = ['a step: normalisation, forward, losses, backward, optimizer',
+             *(() if times_bfloat16(device) else (WITHOUT_BFLOAT16, ))]
     if device == 'cpu':  # the C library hands memory of one step to the next: what it takes anew says nothing
         timings = {name: replace(timing, peak_bytes=None) for name, timing in timings.items()}
     else:
@@ -52,7 +53,15 @@ def train_table(cfg: Config, batch_size: int, rounds: int, device: str = 'cpu', 
     return Table(
         title=f'{title or "Training"}: {batch_size} x {len(images)} images of {images.shape[-1]}x{images.shape[-2]}',
         timings=timings, baseline=baseline, samples=batch_size, unit='frame',
-        aims={} if aim is None else {AIMED: aim}, facts=facts)
+        aims={} if aim is None or AIMED not in calls else {AIMED: aim}, facts=facts)
+
+
+def ways_on(device: str) -> dict[str, tuple[bool, bool, tuple[str, ...]]]:
+    """:data:`WAYS`, in float32 alone where bfloat16 is not worth timing."""
+    if times_bfloat16(device):
+        return WAYS
+    return {name.replace('bfloat16', 'float32'): (False, fused, recomputed)
+            for name, (_, fused, recomputed) in WAYS.items()}
 
 
 def variant(cfg: Config, bfloat16: bool, fused: bool, recomputed: tuple[str, ...], device: str) -> Config:

@@ -56,6 +56,7 @@ class TokenCacheWriter:
         self._lock = FileLock(str(self.folder / '.lock'), timeout=0)
         self._split = ''
         self._pending: dict[str, Tensor] = {}
+        self._reasons: list[str] = []
 
     def __enter__(self) -> TokenCacheWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ class TokenCacheWriter:
                                            f'with {frames}. {_WAY_OUT}')
             self._remove(f'{split}-')
         self._index['data'][split] = data
-        self._split = split
+        self._split, self._reasons = split, []
         write_index(self.folder, self._index)
 
     def missing(self, sample_tokens: Sequence[str]) -> list[str]:
@@ -128,29 +129,29 @@ class TokenCacheWriter:
             self.flush()
 
     def note_masked(self, reasons: Sequence[str]) -> Path:
-        """Write down, before their tokens are added, what frames lack: a reader of the cache cannot see it.
+        """Note, before their tokens are added, what frames lack: a reader of the cache cannot see it.
 
         Args:
             reasons: Of a camera and a frame each.
 
         Returns:
-            The file of the split, to which they are added.
+            The file of the split. They are written into it before the shard of their tokens, each once, however often
+            an extraction was begun anew.
         """
-        path = self.folder / f'{self._split}{_NOTES}'
-        with open(path, 'a', encoding='utf-8') as file:
-            file.writelines(f'{" ".join(text.split())}\n' for text in reasons)  # a line each
-        return path
+        self._reasons += (' '.join(text.split()) for text in reasons)  # a line each
+        return self._notes_path
 
     def flush(self) -> None:
-        """Write the shard that is being filled.
+        """Write the shard that is being filled, and first what its frames lack.
 
         Raises:
-            NotWrittenError: If the disk does not take it, or the index. All that was written before is intact, and the
-                next writer goes on there.
+            NotWrittenError: If the disk does not take them, or the index. All that was written before is intact, and
+                the next writer goes on there.
         """
         if not self._pending:
             return
         from safetensors.torch import save  # the package works without it
+        self._write_notes()
         names = (f'{self._split}-{number:05d}{_SUFFIX}' for number in itertools.count())
         path = self.folder / next(name for name in names if name not in self._index['shards'])
         content = save(self._pending, metadata=dict(
@@ -159,6 +160,19 @@ class TokenCacheWriter:
         self._take_in(path.name, hashlib.sha256(content).hexdigest(), list(self._pending))
         self._pending = {}
         write_index(self.folder, self._index)
+
+    @property
+    def _notes_path(self) -> Path:
+        return self.folder / f'{self._split}{_NOTES}'
+
+    def _write_notes(self) -> None:
+        if not self._reasons:
+            return
+        path = self._notes_path
+        known = path.read_text('utf-8', 'replace').splitlines() if path.exists() else []
+        lines = dict.fromkeys((*known, *self._reasons))  # an extraction that was killed noted some of them
+        write_durably(path, ''.join(f'{line}\n' for line in lines).encode(), OF_A_TOOL)
+        self._reasons = []
 
     def _open(self) -> None:
         fresh = dict(format=FORMAT, **self.provenance.to_index(), shape=None, data={}, shards={}, samples={})
