@@ -39,7 +39,9 @@ def test_missing_variables(launcher, missing, how, show):
     variables.pop(missing)
     if how == 'empty':
         variables[missing] = ''
-    show(stops(check_environment, launcher, variables, match=f'{missing} is not set: start it by'))
+    said = stops(check_environment, launcher, variables, match=f'{missing} is not set: start it by')
+    if missing == LAUNCHERS[launcher].variables[0]:
+        show(said)
 
 
 @pytest.mark.fault(
@@ -50,8 +52,10 @@ def test_missing_variables(launcher, missing, how, show):
 @pytest.mark.parametrize('value', ['one', '-1', '1.5', '1 2', '0x1'])
 def test_no_numbers(launcher, which, value, show):
     name = getattr(LAUNCHERS[launcher], which)
-    show(stops(check_environment, launcher, {**COMPLETE[launcher], name: value},
-               match=re.escape(f'Expected whole numbers in the environment, got {name}={value!r}')))
+    said = stops(check_environment, launcher, {**COMPLETE[launcher], name: value},
+                 match=re.escape(f'Expected whole numbers in the environment, got {name}={value!r}'))
+    if which == 'rank' and value == 'one':
+        show(said)
 
 
 @pytest.mark.fault(
@@ -62,7 +66,9 @@ def test_no_numbers(launcher, which, value, show):
 def test_rank_too_large(launcher, rank, world_size, show):
     known = LAUNCHERS[launcher]
     variables = {**COMPLETE[launcher], known.rank: str(rank), known.world_size: str(world_size)}
-    show(stops(check_environment, launcher, variables, match=f'{known.rank}={rank} is not below'))
+    said = stops(check_environment, launcher, variables, match=f'{known.rank}={rank} is not below')
+    if rank == 2:
+        show(said)
 
 
 @pytest.mark.fault(
