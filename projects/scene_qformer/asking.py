@@ -35,7 +35,8 @@ def ask(model: BaseModel, dataset: BaseDataset, index: int, questions: Sequence[
     if getattr(model, 'language_model', None) is None:
         raise ValueError(f'Only a language model answers questions, and this {type(model).__name__} has none: expected '
                          'a SceneQFormer with language_model=dict(...), or a TokenReader.')
-    if isinstance(questions, str) or not questions or not all(question.strip() for question in questions):
+    if isinstance(questions, str) or not questions or not all(
+            isinstance(question, str) and question.strip() for question in questions):
         raise ValueError(f'Expected a list of questions, none of them empty; got {questions!r}.')
     check_index(dataset, index)
     inputs = dataset[index]

@@ -117,7 +117,7 @@ def make_array(content: Any, dtype: Any, shape: Any, order: Any = 'C') -> np.nda
         raise pickle.UnpicklingError(f'an array of shape {shape!r:.60}; expected sides that are whole numbers')
     objects = dtype.dtype.kind == 'O'
     if not isinstance(content, list if objects else (bytes, bytearray)):
-        raise pickle.UnpicklingError(f'an array of {dtype.dtype} whose values are a {type(content).__name__}')
+        raise pickle.UnpicklingError(f'an array of {dtype.dtype} whose values are in {type(content).__name__}')
     expected, found = math.prod(shape) * (1 if objects else dtype.dtype.itemsize), len(content)
     if expected != found:
         raise pickle.UnpicklingError(f'an array of shape {shape} and type {dtype.dtype}, which takes {expected} '
@@ -161,7 +161,7 @@ class _Harmless:
 def _of_list(kind: type) -> Callable:
     def make(items: Any = ()) -> Any:
         if not isinstance(items, (list, tuple, set, frozenset)):  # a range of 2 ** 40 would be filled in
-            raise pickle.UnpicklingError(f'a {kind.__name__} of a {type(items).__name__}; expected a list')
+            raise pickle.UnpicklingError(f'a {kind.__name__} made of {type(items).__name__}; expected a list')
         return kind(items)
     return make
 
@@ -171,7 +171,7 @@ def _bytes_of(kind: type) -> Callable:
         if isinstance(content, str):
             content = encode(content, encoding)
         if not isinstance(content, (bytes, bytearray)):  # bytes(2 ** 40) would be that many
-            raise pickle.UnpicklingError(f'{kind.__name__} of a {type(content).__name__}')
+            raise pickle.UnpicklingError(f'{kind.__name__} made of {type(content).__name__}')
         return kind(content)
     return make
 
@@ -185,7 +185,7 @@ def encode(text: Any, encoding: Any = 'latin1', *_: Any) -> bytes:
 
 def _ordered(items: Any = ()) -> OrderedDict:
     if not isinstance(items, (list, tuple)):
-        raise pickle.UnpicklingError(f'an OrderedDict of a {type(items).__name__}; expected a list')
+        raise pickle.UnpicklingError(f'an OrderedDict made of {type(items).__name__}; expected a list')
     return OrderedDict(items)
 
 

@@ -38,7 +38,7 @@ def is_transform(step: dict, name: str, subclasses: bool = True) -> bool:
 
     The registry decides, so that ``mmdet3d.Name``, ``Name`` and the class itself are the same.
     """
-    found, wanted = (TRANSFORMS.get(kind) if isinstance(kind, str) else kind for kind in (step['type'], name))
+    found, wanted = (TRANSFORMS.get(kind) if isinstance(kind, str) else kind for kind in (step.get('type'), name))
     if not inspect.isclass(found) or not inspect.isclass(wanted):
         return False
     return issubclass(found, wanted) if subclasses else found is wanted

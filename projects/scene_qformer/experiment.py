@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from .durable_file import OF_A_TOOL, write_durably
 from .evaluation.results_table import read_scores
 
 
@@ -53,12 +54,20 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
 def keep_other_results(out: Path, settings: dict) -> None:
     """Move results of other settings aside, and note the settings of these."""
     note = out / 'settings.json'
-    if note.is_file() and json.loads(note.read_text()) != settings:
+    if note.is_file() and not _holds(note, settings):
         aside = out.with_name(f'{out.name}_until_{time.strftime("%Y%m%d_%H%M%S")}')
         out.rename(aside)
         print(f'{out} held results of other settings; they are now in {aside}')
     out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(settings, indent=2) + '\n')
+    write_durably(note, f'{json.dumps(settings, indent=2)}\n'.encode(), OF_A_TOOL)
+
+
+def _holds(note: Path, settings: dict) -> bool:
+    """Whether a note has these settings; a damaged one has others."""
+    try:
+        return json.loads(note.read_text()) == settings
+    except ValueError:
+        return False
 
 
 def last_epoch(train_dir: Path) -> int:

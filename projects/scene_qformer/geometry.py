@@ -111,7 +111,11 @@ def invert(matrix: Array, name: str = 'matrix') -> Array:
 
     Raises:
         ValueError: If an entry is not finite or a matrix is singular; the message names its index and its values.
+        TypeError: If the matrices are of whole numbers.
     """
+    if not (matrix.is_floating_point() if isinstance(matrix, Tensor) else matrix.dtype.kind == 'f'):
+        raise TypeError(f'Expected {name} in floating point, got {str(matrix.dtype).removeprefix("torch.")}. '
+                        'Convert it first.')
     linalg: Any = torch.linalg if isinstance(matrix, Tensor) else np.linalg
     precision = torch.finfo(matrix.dtype).eps if isinstance(matrix, Tensor) else np.finfo(matrix.dtype).eps
     bound = (matrix**2).sum(-1)**0.5
@@ -275,8 +279,10 @@ def ray_directions(
     origins.
 
     Raises:
-        ValueError: If an intrinsic matrix is singular.
+        ValueError: If an intrinsic matrix is singular or pixels have another shape.
     """
+    if pixels.ndim < 2 or pixels.shape[-1] != 2:
+        raise ValueError(f'Expected pixels (P, 2) or (..., P, 2), got shape {tuple(pixels.shape)}.')
     img2cam = invert(to_homogeneous(cam2img)[..., :3, :3], 'cam2img')
     ones = torch.ones_like(pixels[..., :1]) if isinstance(pixels, Tensor) else np.ones_like(pixels[..., :1])
     homogeneous: Any = torch.cat((pixels, ones), -1) if isinstance(pixels, Tensor) else np.concatenate(

@@ -42,7 +42,8 @@ def spread_indices(total: int, num: int) -> list[int]:
         ValueError: ``total`` or ``num`` is not positive.
     """
     if total < 1 or num < 1:
-        raise ValueError(f'expected at least one frame to choose from and one to choose, got {total} and {num}')
+        raise ValueError('Expected at least one frame in the dataset and one to choose (--num 1 or more), got '
+                         f'{total} and {num}.')
     return [0] if num == 1 else sorted({round(index) for index in np.linspace(0, total - 1, min(num, total))})
 
 

@@ -7,6 +7,8 @@ from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from .dataset_config import innermost_dataset
+from .datasets.image_size import read_size
 from .geometry import compose_lidar2img
 
 FIELD_OF_VIEW = np.radians(70)  # horizontal, as five of the six nuScenes cameras
@@ -31,8 +33,14 @@ def random_batch(num_cameras: int = 6,
         ``inputs['img']``: B tensors ``(N, 3, H, W)``, uint8. ``data_samples``: B samples with ``lidar2img``,
         ``lidar2cam``, ``cam2img`` ``(N, 4, 4)``, ``box_type_3d`` and ``gt_instances_3d``: boxes with velocity up to
         50 m away, in the LiDAR frame.
+
+    Raises:
+        ValueError: If there is no such image size, or no camera or sample.
     """
-    width, height = image_size
+    width, height = read_size(image_size, 'the image size')
+    if num_cameras < 1 or batch_size < 1:
+        raise ValueError('Expected at least one camera and one sample in a random batch, got '
+                         f'num_cameras={num_cameras}, batch_size={batch_size}.')
     matrices = camera_ring(num_cameras, image_size)
     images, samples = [], []
     for index in range(batch_size):
@@ -59,16 +67,17 @@ def random_batch_like(cfg: Config, batch_size: int = 1, image_size: tuple[int, i
         image_size: Width and height in pixels, if not the config's.
 
     Raises:
-        ValueError: If the pipeline names no size and none is given.
+        ValueError: If the pipeline names no size and none is given, or the test set is several.
     """
-    dataset = cfg.test_dataloader.dataset
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
     sizes = [step['size'] for step in dataset.pipeline if 'size' in step]
     if image_size is None and not sizes:
         raise ValueError('No transform in test_dataloader.dataset.pipeline has a `size`: give the image size '
                          '(--image-size WIDTH HEIGHT).')
     cameras = dataset.get('cam_names')
-    return random_batch(len(cameras) if cameras else 6, tuple(image_size or sizes[-1]), batch_size,
-                        len(dataset.metainfo.classes))
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    return random_batch(len(cameras) if cameras else 6, sizes[-1] if image_size is None else image_size, batch_size,
+                        len(classes) if classes else 10)
 
 
 def camera_ring(num_cameras: int, image_size: tuple[int, int]) -> dict[str, np.ndarray]:

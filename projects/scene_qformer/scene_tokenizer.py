@@ -16,7 +16,7 @@ from torch import Tensor
 from .dataset_config import is_transform
 from .datasets import NUSCENES_CAMERAS
 from .datasets.camera_faults import check_policy
-from .datasets.single_frame import frame_results
+from .datasets.single_frame import check_channel_order, frame_results
 from .optimization import InferenceOptions, calibration_images, optimize_model
 from .token_cache import plain_test_dataset
 
@@ -58,6 +58,7 @@ class SceneTokenizer:
                  channel_order: str = 'rgb', optimize: bool | Mapping[str, Any] | None = None,
                  calibration: Sequence[tuple] | None = None, on_fault: str = 'stop') -> None:
         check_policy(on_fault, test_mode=True)
+        check_channel_order(channel_order)
         self.on_fault = on_fault
         # mmdet3d.apis, which loads half of mmdet3d, is needed here alone
         from .token_extraction import calibration_frames, load_encoder
@@ -113,7 +114,7 @@ class SceneTokenizer:
         if not self._takes_arrays and not all(isinstance(camera.get('img_path'), str)
                                               for camera in results['images'].values()):
             raise ValueError("This config's test pipeline begins with another loader than LoadSurroundImages, which "
-                             'reads files alone: give paths, or begin it with LoadSurroundImages.')
+                             'reads files alone: give a path for each camera, or begin it with LoadSurroundImages.')
         packed = self._pipeline(results)
         for name, fault in packed['data_samples'].metainfo.get('camera_faults', {}).items():
             warnings.warn(f'{name} is masked: {fault}', stacklevel=3)

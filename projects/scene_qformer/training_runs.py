@@ -70,7 +70,7 @@ class TrainingRun:
         path = self.folder / 'result.json'
         if not path.is_file():
             return None
-        result = json.loads(path.read_text())
+        result = _read(path)
         if 'scores' not in result and 'mAP' in result:  # as it was written at first
             result['scores'] = {name: result[name] for name in ('mAP', 'NDS')}
         return result
@@ -80,9 +80,18 @@ class TrainingRun:
         found = []
         for path in sorted(self.root.glob(f'{self.slug}_????????/result.json')):
             if path.parent != self.folder:
-                old = json.loads((path.parent / 'settings.json').read_text())
+                old = _read(path.parent / 'settings.json')
                 found.append((path.parent, differences(old, self.all_settings)))
         return found
+
+
+def _read(path: Path) -> dict:
+    """What a finished run left."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f'{path} is missing or damaged ({error}). Remove the folder {path.parent}; a run of these '
+                         'settings is then trained anew.') from error
 
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
@@ -119,7 +128,12 @@ def train_all(runs: Sequence[TrainingRun], train_script: str | Path, jobs: int =
 
     Returns:
         Why runs failed, by name and seed; empty if none did. The others go on.
+
+    Raises:
+        ValueError: If ``jobs`` is not positive, or what a finished run left is damaged.
     """
+    if jobs < 1:
+        raise ValueError(f'Expected at least one training at a time, got {jobs}.')
     runs = with_earlier_ones(runs)
     waiting = {run.folder: run for run in runs if run.result() is None}
     report(f'{len(runs) - len(waiting)} of {len(runs)} runs are finished already')

@@ -78,7 +78,7 @@ def test_a_stale_cache_is_refused(encoder, cache, tmp_path):
     changed.write_text(f"_base_ = '{encoder.config}'\nmodel = dict(scene_queries=dict(num_queries=11))\n")
     with pytest.raises(StaleTokenCacheError, match='is stale.*\n  model.scene_queries.num_queries: 13 there, 11 here'):
         load(config=str(changed))
-    with pytest.raises(ValueError, match=r"holds queries \(5, 7\), but 'tokens' of queries, tokens are wanted"):
+    with pytest.raises(ValueError, match=r'holds queries \(5, 7\), but tokens are wanted'):
         load(space='tokens')
 
 

@@ -13,13 +13,25 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'projects/scene_qformer'
 PAGE = ROOT / 'docs/troubleshooting.md'
 MODULES = [
-    *sorted((PACKAGE / 'engine').glob('*.py')), *sorted((PACKAGE / 'token_cache').glob('*.py')),
-    *(PACKAGE / name for name in (
-        'datasets/camera_faults.py', 'datasets/info_file.py', 'datasets/transforms/image_header.py',
-        'datasets/transforms/loading.py', 'durable_file.py', 'finite_losses.py', 'models/camera_mask.py'))]
+    *(path for folder in ('engine', 'token_cache', 'datasets', 'datasets/transforms', 'datasets/questions')
+      for path in sorted((PACKAGE / folder).glob('*.py'))),
+    *(PACKAGE / f'{name}.py' for name in (
+        'asking', 'camera_loss', 'data_only_pickle', 'dataset_config', 'datasets/questions/generator/frame_facts',
+        'datasets/questions/generator/question_files', 'durable_file', 'experiment', 'finite_losses', 'geometry',
+        'inference', 'inside_folder', 'marked_page', 'models/camera_mask', 'pipeline', 'random_batch',
+        'scene_tokenizer', 'strict_json', 'token_extraction', 'training_runs'))]
 
 # Of what the package says, the longest part without a gap; and why it is not on the page.
 EXEMPT = {
+    ', "questions": [': 'the format of a file',
+    "Don't suggest using CPU device": 'looked for in what mmdet3d warns of',
+    r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: ([\d:, a-z]+?)\s+time: ([\d.]+).*?\bloss: (\S+)':
+        'looked for in what mmengine logs',
+    'Reading the tables of': 'progress',
+    'questions that the annotations decide': 'progress',
+    'runs are finished already': 'progress',
+    'runs in workers of _convert only': 'said to who changes that module',
+    'stopped before it started': 'after Ctrl-C, in a process that nobody reads',
     '.parameter_layers() leaves out': 'said to who writes a network',
     'MuonAdamW takes no parameters later: build it anew.': 'said to who writes a training of his own',
     'a size that cannot be told': 'stands for the number of bytes, where the disk does not even tell that',

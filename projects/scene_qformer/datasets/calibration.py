@@ -8,6 +8,7 @@ import numpy as np
 
 from ..geometry import invert, to_homogeneous
 from .camera_faults import absent_camera
+from .image_size import read_size
 
 _SHAPES = {'cam2img': ((3, 3), (3, 4), (4, 4)), 'lidar2cam': ((3, 4), (4, 4))}
 
@@ -32,7 +33,8 @@ def read_cameras(cameras: Any, cam_names: Sequence[str], on_fault: str = 'stop')
         ``size`` (width, height). With ``on_fault='mask'``, ``fault``, the reason, of a camera that cannot be used.
 
     Raises:
-        ValueError: If a camera or a matrix is missing, or a matrix has another shape or is singular.
+        ValueError: If a camera or a matrix is missing, a matrix has another shape, is singular or transposed, a size is
+            none, or an entry beside arrays is not known.
         TypeError: If it is none of these.
     """
     token = 'in_memory'
@@ -50,6 +52,10 @@ def read_cameras(cameras: Any, cam_names: Sequence[str], on_fault: str = 'stop')
         raise TypeError('Expected cameras as (nusc, sample_token), as an info dict of mmdet3d, or as '
                         f'dict(cam2img=(N, 3, 3), lidar2cam=(N, 4, 4)); got {_kind(cameras)}. A batch is a list of '
                         'them, not a tuple.')
+    if not isinstance(by_name, Mapping):
+        raise TypeError(f'Expected the `images` of the info dict of sample {token} as a dict by camera name, got a '
+                        f'{type(by_name).__name__}. Infos of mmdet3d 0.x have another form: create the info file anew, '
+                        'python tools/create_data.py.')
     missing = [name for name in cam_names if name not in by_name]
     if missing and (on_fault == 'stop' or len(missing) == len(cam_names)):
         raise ValueError(f'The calibration lacks {", ".join(missing)}: the model reads {", ".join(cam_names)}, and it '
@@ -82,11 +88,15 @@ def _kind(cameras: Any) -> str:
 
 
 def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:
+    if not hasattr(nusc, 'get_sample_data_path'):
+        raise TypeError('Expected cameras as (nusc, sample_token) with the NuScenes of the devkit, got a '
+                        f'{type(nusc).__name__} in its place. Open the data set first: NuScenes(version, dataroot).')
     from .nuscenes_infos import sample_info  # the devkit takes seconds to import, and others do not need it
     try:
         sample = nusc.get('sample', sample_token)
     except KeyError as error:
-        raise ValueError(f'{getattr(nusc, "dataroot", "The data set")} has no sample {sample_token!r}.') from error
+        raise ValueError(f'{nusc.dataroot} has no sample {sample_token!r}. Give the token of one of nusc.sample, or '
+                         'open the version that has it.') from error
     info, _ = sample_info(nusc, sample, annotated=False, max_sweeps=0)
     cameras = info['images']
     for camera in cameras.values():
@@ -97,18 +107,21 @@ def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:
 
 
 def _from_arrays(cameras: Mapping, cam_names: Sequence[str]) -> dict[str, dict]:
+    if unknown := [str(key) for key in cameras if key not in (*_SHAPES, 'image_size')]:
+        raise ValueError(f'The calibration has {", ".join(unknown)}, which is not known. Expected cam2img, lidar2cam '
+                         'and, if known, image_size=(width, height).')
     stacked = {}
     for key, shapes in _SHAPES.items():
         if key not in cameras:
             raise ValueError(f'The calibration has {", ".join(cameras)}, but lacks {key}.')
-        stacked[key] = np.asarray(cameras[key], dtype=np.float64)
+        stacked[key] = _numbers(cameras[key], f'{key} of all cameras')
         if stacked[key].shape[:1] != (len(cam_names), ) or stacked[key].shape[1:] not in shapes:
             expected = ' or '.join(str((len(cam_names), *shape)) for shape in shapes)
             raise ValueError(f'Expected {key} of shape {expected}, a matrix for each of {", ".join(cam_names)}; got '
                              f'{stacked[key].shape}.')
     by_name = {name: {key: stacked[key][n] for key in stacked} for n, name in enumerate(cam_names)}
     if cameras.get('image_size') is not None:
-        width, height = cameras['image_size']
+        width, height = read_size(cameras['image_size'], 'image_size of the calibration')
         by_name = {name: dict(camera, width=width, height=height) for name, camera in by_name.items()}
     return by_name
 
@@ -124,23 +137,37 @@ def check_matrices(camera: Mapping, name: str) -> dict[str, np.ndarray]:
         ``cam2img`` and ``lidar2cam``, (4, 4) float64.
 
     Raises:
-        ValueError: If one is missing, of another shape, not of numbers, not finite or singular.
+        ValueError: If one is missing, of another shape, not of numbers, not finite, singular or transposed.
     """
     checked = {}
     for key, shapes in _SHAPES.items():
         if camera.get(key) is None:
-            found = ', '.join(map(str, camera)) or 'nothing'
+            found = ', '.join(str(entry) for entry, value in camera.items() if value is not None) or 'nothing'
             raise ValueError(f'The calibration of {name} lacks {key}; it has {found}.')
-        try:
-            matrix = np.asarray(camera[key], dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'Expected {key} of {name} as a matrix of numbers, got a {type(camera[key]).__name__} '
-                             f'that is none ({error}).') from error
+        matrix = _numbers(camera[key], f'{key} of {name}')
         if matrix.shape not in shapes:
             raise ValueError(f'Expected {key} of {name} as one of {", ".join(map(str, shapes))}, got {matrix.shape}.')
         checked[key] = to_homogeneous(matrix)
         invert(checked[key], f'{key} of {name}')
+        _check_last_row(checked[key], key, name)
     return checked
+
+
+def _numbers(matrices: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(matrices, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'Expected {what} as a matrix of numbers, got a {type(matrices).__name__} that is none '
+                         f'({error}).') from error
+
+
+def _check_last_row(matrix: np.ndarray, key: str, name: str) -> None:
+    """A transposed matrix inverts as well as a right one, and nothing else would notice."""
+    row, expected = (matrix[2, :3], (0, 0, 1)) if key == 'cam2img' else (matrix[3], (0, 0, 0, 1))
+    if not np.allclose(row, expected, atol=1e-3):
+        raise ValueError(f'Expected {", ".join(map(str, expected))} in row {len(expected)} of {key} of {name}, got '
+                         f'{", ".join(f"{number:g}" for number in row)}. Points are columns here: transpose the matrix '
+                         'if it is for rows.')
 
 
 def _use_camera(name: str, by_name: Mapping, on_fault: str) -> dict:
@@ -160,6 +187,7 @@ def _check_camera(name: str, camera: Mapping) -> dict:
     checked: dict[str, Any] = dict(check_matrices(camera, name))
     if 'img_path' in camera:
         checked['img_path'] = camera['img_path']
-    if camera.get('width') and camera.get('height'):
-        checked['size'] = int(camera['width']), int(camera['height'])
+    size = camera.get('width'), camera.get('height')
+    if size != (None, None):
+        checked['size'] = read_size(size, f'the image size of {name}')
     return checked

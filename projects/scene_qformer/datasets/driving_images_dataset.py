@@ -44,8 +44,8 @@ class DrivingImagesDataset(SeededSamples, TolerantFrames, BaseDataset):
 
     Raises:
         FileNotFoundError: If there is no question file, or an image is missing; names the first.
-        ValueError: If the question file is damaged, a frame lacks a camera or has no image paths, or, but for
-            ``test_mode``, a question has no answer.
+        ValueError: If ``cam_names`` is no such list, the question file is damaged, a frame lacks a camera or has no
+            image paths, or, but for ``test_mode``, a question has no answer.
     """
 
     def __init__(self,
@@ -61,6 +61,8 @@ class DrivingImagesDataset(SeededSamples, TolerantFrames, BaseDataset):
         self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.questions = questions
         self.cam_names = tuple(cam_names)
+        if isinstance(cam_names, str) or not cam_names or len(set(cam_names)) != len(self.cam_names):
+            raise ValueError(f'Expected cam_names to be a list of one or more different names, got {cam_names!r}.')
         self.check_images = check_images
         self.backend_args = backend_args
         self.box_type_3d, self.box_mode_3d = get_box_type(box_type_3d)
@@ -87,8 +89,8 @@ class DrivingImagesDataset(SeededSamples, TolerantFrames, BaseDataset):
             raise ValueError(f'{where} has no image paths, and images are all that {type(self).__name__} knows. Use '
                              'DrivingQuestionsDataset with an info file.')
         missing = [name for name in self.cam_names if name not in paths]
-        fault = (f'{where} has no image of {", ".join(missing)}; it has {", ".join(paths)}.\nCorrect cam_names in the '
-                 'config.')
+        fault = (f'{where} has no image of {", ".join(missing)}; it has {", ".join(paths) or "none"}.\nCorrect '
+                 'cam_names in the config.')
         if missing and self.on_fault == 'stop':
             raise ValueError(fault)
         below = {name: check_inside(_below_root(paths[name]), self.data_root, f'{where}, image of {name}')

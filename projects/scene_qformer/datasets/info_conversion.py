@@ -40,7 +40,8 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
     if target.exists() and not overwrite:
         raise FileExistsError(f'{target} is already there. Give --overwrite to replace it, or another name.')
     try:
-        content = _Plain(source).of(load_info_file(source), 'the file')
+        read = load_info_file(source)  # first: it says how a file that is missing is made
+        content = _Plain(source).of(read, 'the file')
     except RecursionError as error:
         raise ValueError(f'{source} is nested too deeply. No info file is; create it anew with tools/create_data.py.'
                          ) from error

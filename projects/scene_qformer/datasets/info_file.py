@@ -139,8 +139,12 @@ def _check_frames(content: dict, path: str, how: str) -> None:
         if not isinstance(content[key], kind):
             raise ValueError(f'Expected {key!r} of {path} to be a {kind.__name__}, found a '
                              f'{type(content[key]).__name__}.\nCreate it anew with\n{how}')
+    first: dict[str, int] = {}
     for number, info in enumerate(content['data_list']):
         if not isinstance(info, dict) or not isinstance(info.get('token'), str) or not info['token']:
             found = f'its token is {info.get("token")!r:.80}' if isinstance(info, dict) else f'it is {info!r:.80}'
             raise ValueError(f"Expected entry {number} of 'data_list' of {path} to be a dict with the 'token' of its "
                              f'sample, but {found}.\nCreate it anew with\n{how}')
+        if first.setdefault(info['token'], number) != number:
+            raise ValueError(f"Entries {first[info['token']]} and {number} of 'data_list' of {path} are both about "
+                             f'sample {info["token"]:.80}: it would count twice.\nCreate it anew with\n{how}')

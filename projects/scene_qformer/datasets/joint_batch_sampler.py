@@ -45,6 +45,7 @@ class JointBatchSampler(BatchSampler):
 
     Raises:
         TypeError: If the sampler is another, whose samples would be dealt out twice.
+        ValueError: If an epoch would have no step.
     """
 
     def __init__(self, sampler: DefaultSampler, batch_size: int, drop_last: bool = False) -> None:
@@ -56,6 +57,10 @@ class JointBatchSampler(BatchSampler):
         self.rank, self.world_size = get_dist_info()
         self.num_samples = len(sampler.dataset)
         self.sizes, self.num_repeated = joint_sizes(self.num_samples, batch_size, self.world_size, drop_last)
+        if not self.sizes:
+            raise ValueError(f'An epoch would have no step: {self.num_samples} samples for {self.world_size} processes '
+                             f'with batch_size={batch_size}, and drop_last={drop_last}. Set drop_last=False, or lower '
+                             'batch_size, or give the dataset more frames.')
         if self.num_repeated:
             print_log(f'{self.num_samples} samples for {self.world_size} processes with batch_size={batch_size}: '
                       f'{self.num_repeated} come twice in an epoch, so that no process goes without in the last step.',

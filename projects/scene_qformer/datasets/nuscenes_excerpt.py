@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .nuscenes_infos import SPLITS, TABLES
+from .nuscenes_infos import SPLITS
+from .nuscenes_tables import read_tables
 
 
 def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | None = None, first: int = 0) -> str:
@@ -26,9 +27,9 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
         The version: the name of the folder with the tables.
 
     Raises:
-        FileNotFoundError: If the root is no nuScenes root.
+        FileNotFoundError: If the root is no nuScenes root, or lacks a table.
         FileExistsError: If ``out`` is there.
-        ValueError: If there is no such scene in the validation split, or it is too short.
+        ValueError: If there is no such scene in the validation split, it is too short, or a table is damaged.
     """
     root, out = Path(root).resolve(), Path(out)
     version = next((name for name in SPLITS if 'val' in SPLITS[name] and (root / name / 'scene.json').is_file()), None)
@@ -37,11 +38,11 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
                                 f'{", ".join(name for name in SPLITS if "val" in SPLITS[name])} with its tables there.')
     if out.exists():
         raise FileExistsError(f'{out} is there already: remove it, or name another folder.')
-    tables = {name: json.loads((root / version / f'{name}.json').read_text()) for name in TABLES}
+    tables = read_tables(root / version)
     record = _find_scene(tables['scene'], version, scene)
     tokens = _frames_of(tables['sample'], record['first_sample_token'])
     chosen = tokens[first:first + num_frames]
-    if len(chosen) < num_frames or num_frames < 1:
+    if len(chosen) < num_frames or num_frames < 1 or first < 0:
         raise ValueError(f'Scene {record["name"]} has {len(tokens)} frames: there are no {num_frames} from index '
                          f'{first} on.')
 
@@ -80,8 +81,11 @@ def _find_scene(scenes: list[dict], version: str, name: str | None) -> dict:
 def _frames_of(samples: list[dict], token: str) -> list[str]:
     """Tokens from ``token`` on, in the order of time."""
     following = {row['token']: row['next'] for row in samples}
-    tokens = []
+    tokens: list[str] = []
     while token:
+        if len(tokens) > len(following):
+            raise ValueError(f'The samples after {tokens[0]} lead round in a circle: the column next of sample.json is '
+                             'wrong. Unpack the metadata archive again.')
         tokens.append(token)
         token = following[token]
     return tokens

@@ -37,6 +37,8 @@ from tqdm import tqdm
 from ..durable_file import OF_A_TOOL, write_durably
 from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
+from .nuscenes_tables import TABLES, check_maps, check_tables, read_tables, require_tables
+from .output_files import check_outputs
 
 CLASSES = NuScenesDataset.METAINFO['classes']
 # Names of the files to write, and of the official splits whose scenes go into them.
@@ -45,8 +47,6 @@ SPLITS = {
     'v1.0-trainval': dict(train=splits.train, val=splits.val),
     'v1.0-test': dict(test=splits.test),
 }
-TABLES = ('category', 'attribute', 'visibility', 'instance', 'sensor', 'calibrated_sensor', 'ego_pose', 'log', 'scene',
-          'sample', 'sample_data', 'sample_annotation', 'map')
 # mmdet3d's converter writes the sweeps' paths below the root that it was given, by its documentation this one. Readers
 # use only the file's name and whether 'samples' occurs in the path, so files made from any root are the same.
 DOCUMENTED_ROOT = './data/nuscenes'
@@ -58,8 +58,9 @@ def open_nuscenes(root: str | Path, version: str) -> NuScenes:
     """Open a nuScenes root with the devkit, after checking that all is there.
 
     Raises:
-        FileNotFoundError: If the root, the version's folder or a table is missing; says what there is.
-        ValueError: If the version is not one of the official ones.
+        FileNotFoundError: If the root, the version's folder, a table or a map is missing; says what there is.
+        ValueError: If the version is not one of the official ones, or a table is damaged: see
+            :mod:`scene_qformer.datasets.nuscenes_tables`.
     """
     root = Path(root)
     if version not in SPLITS:
@@ -73,11 +74,17 @@ def open_nuscenes(root: str | Path, version: str) -> NuScenes:
         there = sorted(path.name for path in root.iterdir() if (path / 'sample.json').is_file())
         raise FileNotFoundError(f'{root} has no folder {version}. Versions there: {", ".join(there) or "none"}. Unpack '
                                 'the metadata archive there or give another --version.')
-    missing = [table for table in TABLES if not (folder / f'{table}.json').is_file()]
-    if missing:
-        raise FileNotFoundError(f'{folder} lacks {", ".join(f"{table}.json" for table in missing)}. Unpack the '
-                                'metadata archive again.')
-    return NuScenes(version=version, dataroot=str(root), verbose=False)
+    require_tables(folder)
+    try:
+        nusc = NuScenes(version=version, dataroot=str(root), verbose=False)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # on bad tables the devkit raises nearly anything
+        check_maps(read_tables(folder)['map'], root)  # says what is wrong, if it is in what is read here
+        raise ValueError(f'The nuScenes devkit cannot open {folder} ({type(error).__name__}: {error}). Unpack the '
+                         'archives of this version again.') from error
+    check_tables({table: getattr(nusc, table) for table in TABLES}, folder)
+    return nusc
 
 
 def create_info_files(
@@ -103,15 +110,17 @@ def create_info_files(
 
     Raises:
         FileExistsError: If a file exists and ``overwrite`` is False. Nothing was written then.
+        NotADirectoryError: If ``out`` is a file.
         FileNotFoundError: If something of the root is missing.
-        ValueError: If the version is unknown or a sample lacks a sensor.
+        ValueError: If the version is unknown, a table is damaged, a sample lacks a sensor, or a number is out of range.
         NotWrittenError: If the disk does not take a file; what was there is intact.
     """
+    if max_sweeps < 0 or workers < 1:
+        raise ValueError(f'Expected --max-sweeps of 0 or more and --workers of 1 or more, got {max_sweeps} and '
+                         f'{workers}.')
     out = Path(root if out is None else out)
     targets = {split: out / f'nuscenes_infos_{split}.pkl' for split in SPLITS.get(version, ())}
-    existing = [str(path) for path in targets.values() if path.exists()]
-    if existing and not overwrite:
-        raise FileExistsError(f'{", ".join(existing)} already there. Give --overwrite to replace, or another --out.')
+    check_outputs(targets.values(), overwrite)
     nusc = open_nuscenes(root, version)
     out.mkdir(parents=True, exist_ok=True)
     samples = split_samples(nusc, version)
@@ -266,7 +275,9 @@ def _check_files(nusc: NuScenes, samples: list[dict]) -> None:
         lacking = [name for name in (*NUSCENES_CAMERAS, 'LIDAR_TOP') if name not in sample['data']]
         if lacking:
             raise ValueError(f'Sample {sample["token"]} of {nusc.dataroot} has no {", ".join(lacking)} in the table '
-                             f'sample_data; it has {", ".join(sample["data"]) or "nothing"}.')
+                             f'sample_data; it has {", ".join(sample["data"]) or "nothing"}. Every key frame needs the '
+                             'six cameras and the LiDAR. Unpack the metadata archive again, or leave the sample out of '
+                             'the tables.')
         for name in (*NUSCENES_CAMERAS, 'LIDAR_TOP'):
             check_inside(nusc.get('sample_data', sample['data'][name])['filename'], nusc.dataroot,
                          f'Table sample_data of {nusc.dataroot}, {name} of sample {sample["token"]}')

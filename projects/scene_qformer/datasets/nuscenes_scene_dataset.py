@@ -10,6 +10,7 @@ from .camera_faults import TolerantFrames, check_some_frame_has
 from .info_file import check_cameras, check_paths, check_version, keep_usable_cameras, load_info_file
 from .seeded_samples import SeededSamples
 from .transforms.cached_tokens import LoadSceneTokens
+from .transforms.settings import check_names
 
 # The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
 NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')
@@ -43,7 +44,8 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
     Raises:
         FileNotFoundError: If there is no data root or no info file.
         ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or
-            lacks a camera; if the pipeline reads cached tokens of other frames; or samples of a test are to be skipped.
+            lacks a camera; if the pipeline reads cached tokens of other frames; ``cam_names`` or the classes are none;
+            frames without boxes are to be replaced, and all are without; or samples of a test are to be skipped.
     """
 
     METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
@@ -60,11 +62,12 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
                  paths_outside_root: bool = False,
                  on_fault: str = 'stop',
                  **kwargs) -> None:
-        self.cam_names = tuple(cam_names)
+        self.cam_names = check_names(cam_names, 'cam_names of NuScenesSceneDataset')
         self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.paths_outside_root = paths_outside_root
         if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
             raise ValueError(f'Expected cam_names to be one or more different names, got {self.cam_names}.')
+        self._check_classes((kwargs.get('metainfo') or {}).get('classes'))
         if data_prefix is None:
             data_prefix = {name: f'samples/{name}' for name in self.cam_names}
             data_prefix['pts'] = 'samples/LIDAR_TOP'
@@ -93,7 +96,22 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
             self._metainfo.setdefault(key, value)
         frames = [self.parse_data_info(info) for info in content['data_list']]
         check_some_frame_has(frames, self.cam_names, self.ann_file)
+        if self.filter_empty_gt and not self.test_mode and not any(
+                len(frame['ann_info']['gt_labels_3d']) for frame in frames):
+            raise ValueError(f'No frame of {self.ann_file} has a box of the classes '
+                             f'{", ".join(self._metainfo["classes"])}, and filter_empty_gt=True would look for one for '
+                             'ever. Set it to False, or name other classes in metainfo.')
         return frames
+
+    def _check_classes(self, classes: Sequence[str] | None) -> None:
+        """What mmdet3d would only find missing in a tuple, without saying where it looked."""
+        if classes is None:
+            return
+        known = self.METAINFO['classes']
+        names = check_names(classes, 'metainfo.classes of NuScenesSceneDataset')
+        if not names or len(set(names)) != len(names) or set(names) - set(known):
+            raise ValueError(f'Expected metainfo.classes of NuScenesSceneDataset to be one or more different ones of '
+                             f'{", ".join(known)}; got {", ".join(names) or "none"}.')
 
     def parse_data_info(self, info: dict) -> dict:
         """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""

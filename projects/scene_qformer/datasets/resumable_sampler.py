@@ -31,7 +31,7 @@ class ResumableSampler(DefaultSampler):
         **kwargs: As of ``DefaultSampler``.
 
     Raises:
-        ValueError: If the dataset does not seed its samples.
+        ValueError: If the dataset does not seed its samples, or has none; or the seed is negative.
     """
 
     def __init__(self, dataset, **kwargs) -> None:
@@ -39,7 +39,12 @@ class ResumableSampler(DefaultSampler):
             raise ValueError(f'ResumableSampler needs a dataset that seeds its samples, and {type(dataset).__name__} '
                              "does not. Put it into one that does, dataset=dict(type='SeededDataset', dataset=...), or "
                              'use DefaultSampler, with which augmentation depends on workers and restarts.')
+        if not len(dataset):
+            raise ValueError(f'The {type(dataset).__name__} of ResumableSampler holds no samples: an epoch would have '
+                             'no step. Check what it reads (ann_file) and what it leaves out (filter_cfg, indices).')
         super().__init__(dataset, **kwargs)
+        if self.seed < 0:
+            raise ValueError(f'Expected the seed of ResumableSampler to be at least 0, got {self.seed}.')
         self.position = 0
 
     def set_position(self, position: int) -> None:

@@ -41,8 +41,7 @@ def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_o
             that which the calibration is for.
         TypeError: If an image or the calibration is of another kind.
     """
-    if channel_order not in ('rgb', 'bgr'):
-        raise ValueError(f"Expected channel_order 'rgb' or 'bgr', got {channel_order!r}.")
+    check_channel_order(channel_order)
     check_policy(on_fault, test_mode=True)
     token, calibration = read_cameras(cameras, cam_names, on_fault)
     given = _by_name(images, cam_names, on_fault) if images is not None else _files(calibration, on_fault)
@@ -67,6 +66,16 @@ def frame_results(images: Any, cameras: Any, cam_names: Sequence[str], channel_o
                 on_fault=on_fault)
 
 
+def check_channel_order(channel_order: str) -> None:
+    """Check what a user says of arrays.
+
+    Raises:
+        ValueError: If there is no such order.
+    """
+    if channel_order not in ('rgb', 'bgr'):
+        raise ValueError(f"Expected channel_order 'rgb' or 'bgr', got {channel_order!r}.")
+
+
 def _fault(name: str, image: Any, camera: dict) -> str | None:
     """Why a camera cannot be used, as far as one sees without opening its image."""
     return fault_of(camera) or (f'There is no image of {name}.' if image is None else None)
@@ -79,7 +88,7 @@ def _by_name(images: Any, cam_names: Sequence[str], on_fault: str) -> Mapping:
             raise ValueError(f'There is no image of {", ".join(missing)}: the model reads {", ".join(cam_names)}, and '
                              f'there are {", ".join(map(str, images)) or "none"}.')
         return images
-    if isinstance(images, (str, bytes)) or not hasattr(images, '__len__'):
+    if isinstance(images, (str, bytes, set, frozenset)) or not hasattr(images, '__len__'):  # sets have no order
         raise TypeError(f'Expected images as a dict by camera name, or as a list; got {type(images).__name__}.')
     if len(images) != len(cam_names):
         raise ValueError(f'Expected {len(cam_names)} images, of {", ".join(cam_names)} in this order; got '
@@ -98,7 +107,7 @@ def _check_pixels(name: str, image: Any) -> None:
     if not isinstance(image, np.ndarray):
         raise TypeError(f'Expected the image of {name} as a file, bytes of one, or a NumPy array, got '
                         f'{type(image).__name__}.')
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f'Expected the image of {name} as uint8 (H, W, 3), got {image.dtype} {image.shape}. Images go '
                          'in as the camera gives them: neither scaled to [0, 1] nor normalised, channels last.')
 

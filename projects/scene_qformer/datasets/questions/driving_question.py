@@ -19,8 +19,8 @@ class DrivingQuestion:
         image_paths: Camera name to image file, as the file writes it; None if the file does not tell.
 
     Raises:
-        ValueError: If there is no turn, a turn is not a pair of texts, a question is empty, or an answer before the
-            last one is.
+        ValueError: If a name is no text, there is no turn, a turn is not a pair of texts, a question is empty, or an
+            answer before the last one is.
     """
 
     id: str
@@ -31,10 +31,14 @@ class DrivingQuestion:
     image_paths: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
+        for name in ('id', 'type', 'sample_token'):
+            if not isinstance(value := getattr(self, name), str) or not value:
+                raise ValueError(f'Expected {name} of question {self.id!r} to be a text that is not empty, got '
+                                 f'{value!r}.')
         if not self.turns:
             raise ValueError(f'Question {self.id!r} has no turn; expected at least one pair of question and answer.')
         for number, turn in enumerate(self.turns):
-            if len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+            if not isinstance(turn, (tuple, list)) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
                 raise ValueError(f'Turn {number} of question {self.id!r}: expected a pair of texts, question and '
                                  f'answer, got {turn!r}.')
             question, answer = turn

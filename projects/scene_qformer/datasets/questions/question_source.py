@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import mmengine.fileio as fileio
@@ -29,6 +29,9 @@ class QuestionSource(ABC):
     def __init__(self, path: str, scenes: Sequence[str] | None = None, backend_args: dict | None = None) -> None:
         if isinstance(scenes, str):
             raise ValueError(f'Expected scenes to be a list of names, got the text {scenes!r}; write [{scenes!r}].')
+        if scenes is not None and not (
+                isinstance(scenes, Collection) and all(isinstance(name, str) for name in scenes)):
+            raise ValueError(f'Expected scenes to be a list of names, which are texts, got {scenes!r}.')
         self.path = str(path)
         self.scenes = None if scenes is None else tuple(scenes)
         self.backend_args = backend_args
@@ -109,8 +112,8 @@ class QuestionSource(ABC):
         unknown = [scene for scene in scenes if scene not in there]
         if unknown or not scenes:
             shown = ', '.join(sorted(str(scene) for scene in there)[:5]) + (' ...' if len(there) > 5 else '')
-            raise ValueError(f'{self.path} has no question about {", ".join(unknown) or "no scene at all"}: expected '
-                             f'scenes to name some of its {len(there)} scenes: {shown}.')
+            what = f'has no question about {", ".join(unknown)}' if unknown else 'is read for no scene at all'
+            raise ValueError(f'{self.path} {what}: expected scenes to name some of its {len(there)} scenes: {shown}.')
         return [question for question in questions if question.scene in scenes]
 
 

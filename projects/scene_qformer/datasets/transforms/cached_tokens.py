@@ -34,7 +34,7 @@ class LoadSceneTokens(BaseTransform):
         FileNotFoundError: If there is no cache.
         StaleTokenCacheError: If the cache was made from another config, other weights or other info files than there
             are now; see :meth:`scene_qformer.token_cache.TokenCache.check_current`.
-        ValueError: If the cache is damaged or holds another space.
+        ValueError: If the cache is damaged or holds another space, or ``space`` is none.
     """
 
     def __init__(self,
@@ -43,13 +43,15 @@ class LoadSceneTokens(BaseTransform):
                  config: str | Path | None = None,
                  checkpoint: str | Path | None = None,
                  verify: bool = True) -> None:
+        if space not in SPACES:
+            raise ValueError(f'Expected space of LoadSceneTokens to be one of {", ".join(SPACES)}, got {space!r}.')
         self.cache = TokenCache(cache, verify)
         if space != self.cache.space:
-            advice = ('the projector is part of them: build TokenReader with projector=None and say '
+            advice = ('The projector is part of the former: build TokenReader with projector=None and say '
                       "LoadSceneTokens(space='tokens')" if self.cache.space == 'tokens' else
-                      "they still need a projector: say LoadSceneTokens(space='queries')")
-            raise ValueError(f'The token cache {cache} holds {self.cache.space} {self.cache.shape}, but {space!r} of '
-                             f'{", ".join(SPACES)} are wanted. For those of the cache, {advice}.')
+                      "The former still need a projector: say LoadSceneTokens(space='queries')")
+            raise ValueError(f'The token cache {cache} holds {self.cache.space} {self.cache.shape}, but {space} are '
+                             f'wanted. {advice}, or extract the others (--space {space}).')
         self.cache.check_current(config, checkpoint)
 
     def check_frames(self, info_file: str | Path) -> None:

@@ -19,12 +19,12 @@ class ChooseQuestions(BaseTransform):
         num: How many to keep, at most.
 
     Raises:
-        ValueError: If ``num`` is below 1.
+        ValueError: If ``num`` is no whole number of at least 1.
     """
 
     def __init__(self, num: int) -> None:
-        if num < 1:
-            raise ValueError(f'ChooseQuestions keeps at least one question a frame, got num={num}.')
+        if not isinstance(num, int) or num < 1:
+            raise ValueError(f'ChooseQuestions keeps at least one question a frame, got num={num!r}.')
         self.num = num
 
     def transform(self, results: dict) -> dict:

@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
+
+from .loaded_images import check_loader_left, loaded_images
+from .settings import check_names
 
 
 @TRANSFORMS.register_module()
@@ -26,15 +30,24 @@ class RandomDropCameras(BaseTransform):
     """
 
     def __init__(self, max_dropped: int = 3, prob: float = 0.5, min_left: int = 1) -> None:
-        if max_dropped < 1 or not 0 <= prob <= 1 or min_left < 1:
+        if (not all(isinstance(number, Real) for number in (max_dropped, min_left, prob)) or max_dropped < 1
+                or not 0 <= prob <= 1 or min_left < 1):
             raise ValueError('Expected max_dropped and min_left of at least 1 and prob in [0, 1], got '
-                             f'max_dropped={max_dropped}, min_left={min_left}, prob={prob}.')
+                             f'max_dropped={max_dropped!r}, min_left={min_left!r}, prob={prob!r}.')
         self.max_dropped, self.prob, self.min_left = max_dropped, prob, min_left
 
     def transform(self, results: dict) -> dict:
-        """Drop, or leave, the cameras of one frame."""
+        """Drop, or leave, the cameras of one frame.
+
+        Raises:
+            ValueError: If there are no images, or so few cameras that none could ever be taken away.
+        """
+        number = len(loaded_images(results, 'RandomDropCameras'))
+        if number <= self.min_left:
+            raise ValueError(f'RandomDropCameras leaves min_left={self.min_left} cameras, and frames have {number}: it '
+                             'would never take one away. Lower min_left, or take it out of the pipeline.')
         # Always drawn, so that what later transforms draw does not depend on what came out.
-        drops, share, order = np.random.rand() < self.prob, np.random.rand(), np.random.permutation(len(results['img']))
+        drops, share, order = np.random.rand() < self.prob, np.random.rand(), np.random.permutation(number)
         mask = _mask_of(results)
         most = min(self.max_dropped, int(mask.sum()) - self.min_left)
         if drops and most > 0:
@@ -53,17 +66,22 @@ class DropCameras(BaseTransform):
 
     Args:
         cam_names: Their names.
+
+    Raises:
+        ValueError: If ``cam_names`` are no names.
     """
 
     def __init__(self, cam_names: Sequence[str]) -> None:
-        self.cam_names = tuple(cam_names)
+        self.cam_names = check_names(cam_names, 'cam_names of DropCameras')
 
     def transform(self, results: dict) -> dict:
         """Drop the cameras of one frame.
 
         Raises:
-            ValueError: If the frame has no such camera, or would have none left.
+            ValueError: If the frame has no images or no such camera, or would have none left.
         """
+        loaded_images(results, 'DropCameras')
+        check_loader_left(results, ['cam_names'], 'DropCameras')
         names, mask = list(results['cam_names']), _mask_of(results)
         if unknown := [name for name in self.cam_names if name not in names]:
             raise ValueError(f'DropCameras is to drop {unknown[0]}, but the cameras of sample {results.get("token")} '

@@ -12,6 +12,9 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import crop_matrix, edit_cam2img, mirror_matrix, pixel_map_between_centers, resize_matrix
+from ..image_size import read_size
+from .loaded_images import loaded_images
+from .settings import check_count, check_number, check_numbers, check_scale_range
 
 
 def _set_images(results: dict, images: list[np.ndarray], pixel_maps: np.ndarray) -> dict:
@@ -31,15 +34,22 @@ class ResizeSurroundImages(BaseTransform):
         size: (width, height) in pixels.
         keep_ratio: False scales both axes on their own and keeps the whole view. True scales both alike, so that the
             image covers ``size``; :class:`CropSurroundImages` may then cut it to that.
+
+    Raises:
+        ValueError: If ``size`` is none.
     """
 
     def __init__(self, size: tuple[int, int], keep_ratio: bool = False) -> None:
-        self.size = (int(size[0]), int(size[1]))
+        self.size = read_size(size, 'size of ResizeSurroundImages')
         self.keep_ratio = keep_ratio
 
     def transform(self, results: dict) -> dict:
-        """Edit ``img`` and ``cam2img``."""
-        height, width = results['img'][0].shape[:2]
+        """Edit ``img`` and ``cam2img``.
+
+        Raises:
+            ValueError: If there are no images.
+        """
+        height, width = loaded_images(results, 'ResizeSurroundImages')[0].shape[:2]
         new_width, new_height = self.size
         if self.keep_ratio:
             scale = max(new_width / width, new_height / height)
@@ -62,19 +72,23 @@ class CropSurroundImages(BaseTransform):
         size: (width, height) of the rectangle in pixels.
         anchor: Where it lies: the share of the cut-off pixels that fall away on the left and on the top. (0.5, 1)
             keeps the middle of the bottom, which drops sky.
+
+    Raises:
+        ValueError: If ``size`` is none, or ``anchor`` is not two shares.
     """
 
     def __init__(self, size: tuple[int, int], anchor: tuple[float, float] = (0.5, 0.5)) -> None:
-        self.size = (int(size[0]), int(size[1]))
+        check_numbers(anchor, 'anchor of CropSurroundImages')
+        self.size = read_size(size, 'size of CropSurroundImages')
         self.anchor = (float(anchor[0]), float(anchor[1]))
 
     def transform(self, results: dict) -> dict:
         """Edit ``img`` and ``cam2img``.
 
         Raises:
-            ValueError: If the rectangle is larger than the images.
+            ValueError: If the rectangle is larger than the images, or there are none.
         """
-        height, width = results['img'][0].shape[:2]
+        height, width = loaded_images(results, 'CropSurroundImages')[0].shape[:2]
         new_width, new_height = self.size
         if new_width > width or new_height > height:
             raise ValueError(f'Cannot crop {new_width}x{new_height} from images of {width}x{height} (width x height); '
@@ -96,15 +110,24 @@ class PadSurroundImages(BaseTransform):
     Args:
         size_divisor: Both sides become multiples of this.
         value: Grey level of the padding.
+
+    Raises:
+        ValueError: If a number is out of its range.
     """
 
     def __init__(self, size_divisor: int, value: int = 0) -> None:
+        check_count(size_divisor, 'size_divisor of PadSurroundImages')
+        check_number(value, 'value of PadSurroundImages', 0, 255)
         self.size_divisor = size_divisor
         self.value = value
 
     def transform(self, results: dict) -> dict:
-        """Edit ``img``."""
-        height, width = results['img'][0].shape[:2]
+        """Edit ``img``.
+
+        Raises:
+            ValueError: If there are no images.
+        """
+        height, width = loaded_images(results, 'PadSurroundImages')[0].shape[:2]
         bottom, right = -height % self.size_divisor, -width % self.size_divisor
         results['img'] = [
             cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(self.value, ) * 3)
@@ -130,6 +153,9 @@ class RandomWarpSurroundImages(BaseTransform):
         mirror_prob: How often an image is mirrored. This makes the focal length along u negative; a mirrored *world*,
             with proper cameras, is :class:`RandomMirrorScene`.
         per_camera: Draw for each camera on its own, instead of once for all.
+
+    Raises:
+        ValueError: If a number is out of its range.
     """
 
     def __init__(self,
@@ -138,8 +164,10 @@ class RandomWarpSurroundImages(BaseTransform):
                  max_rotation: float = 0.0,
                  mirror_prob: float = 0.0,
                  per_camera: bool = True) -> None:
-        if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f'Expected scale_range (low, high) with 0 < low <= high, got {tuple(scale_range)}.')
+        check_scale_range(scale_range, 'RandomWarpSurroundImages')
+        check_numbers(shift_range, 'shift_range of RandomWarpSurroundImages, shares of width and height,')
+        check_number(max_rotation, 'max_rotation of RandomWarpSurroundImages, in degrees,', 0, 180)
+        check_number(mirror_prob, 'mirror_prob of RandomWarpSurroundImages')
         self.scale_range = scale_range
         self.shift_range = shift_range
         self.max_rotation = max_rotation
@@ -147,8 +175,12 @@ class RandomWarpSurroundImages(BaseTransform):
         self.per_camera = per_camera
 
     def transform(self, results: dict) -> dict:
-        """Edit ``img`` and ``cam2img``."""
-        height, width = results['img'][0].shape[:2]
+        """Edit ``img`` and ``cam2img``.
+
+        Raises:
+            ValueError: If there are no images.
+        """
+        height, width = loaded_images(results, 'RandomWarpSurroundImages')[0].shape[:2]
         count = len(results['img'])
         if self.per_camera:
             pixel_maps = np.stack([self._draw(height, width) for _ in range(count)])

@@ -10,6 +10,7 @@ from mmdet3d.registry import TRANSFORMS
 from ...geometry import edit_cam2img, resize_matrix
 from ..calibration import check_matrices, is_calibrated
 from ..camera_faults import UnusableFrame, fault_of, policy_of
+from ..image_size import read_size
 from .image_header import check_image_header, jpeg_shape
 
 _REDUCED_DECODING = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
@@ -44,13 +45,16 @@ class LoadSurroundImages(BaseTransform):
         cache: Keep the loaded images in memory, so that later epochs need not decode. Each data loader worker keeps
             its own, N x H x W x 3 bytes a frame. Needs ``size``.
         backend_args: For mmengine's file backend.
+
+    Raises:
+        ValueError: If ``size`` is none, or there is none and images are to be kept.
     """
 
     def __init__(self, size: tuple[int, int] | None = None, cache: bool = False,
                  backend_args: dict | None = None) -> None:
         if cache and size is None:
             raise ValueError('cache=True needs a size: full-size images would fill the memory.')
-        self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.size = None if size is None else read_size(size, f'size of {type(self).__name__}')
         self.backend_args = backend_args
         self._cache: dict[str, tuple[np.ndarray, tuple[int, int]]] | None = {} if cache else None
 

@@ -7,6 +7,8 @@ from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import edit_cam2img, invert, mirror_matrix
 from .image_geometry import mirrored_camera_order
+from .loaded_images import check_loader_left, loaded_images
+from .settings import check_number, check_numbers, check_scale_range
 
 _MIRROR_X = np.diag((-1.0, 1.0, 1.0, 1.0))
 
@@ -41,26 +43,33 @@ class RandomMirrorScene(BaseTransform):
 
     Args:
         prob: The share of frames to mirror.
+
+    Raises:
+        ValueError: If ``prob`` is no share.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
+        check_number(prob, 'prob of RandomMirrorScene')
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
         """Mirror, or leave, one frame.
 
         Raises:
-            ValueError: If there is no calibration, or if the images were padded, as the padding would move to the left.
+            ValueError: If there are no images or no calibration, if another loader than ``LoadSurroundImages`` left out
+                what it adds, or if the images were padded, as the padding would move to the left.
         """
+        images = loaded_images(results, 'RandomMirrorScene')
         _check_calibration(results, 'RandomMirrorScene')
+        check_loader_left(results, ['cam_names', 'img_path', 'cam2img', 'ori_cam2img'], 'RandomMirrorScene')
         if np.random.rand() >= self.prob:
             return results
-        height, width = results['img'][0].shape[:2]
+        height, width = images[0].shape[:2]
         if tuple(results['img_shape']) != (height, width):
             raise ValueError(f'RandomMirrorScene must come before padding: img_shape is {results["img_shape"]}, but '
                              f'the images are {(height, width)}.')
         order = mirrored_camera_order(results['cam_names'])
-        results['img'] = [np.ascontiguousarray(results['img'][n][:, ::-1]) for n in order]
+        results['img'] = [np.ascontiguousarray(images[n][:, ::-1]) for n in order]
         results['img_path'] = [results['img_path'][n] for n in order]
         results['ori_cam2img'] = results['ori_cam2img'][order]
         if 'camera_mask' in results:
@@ -90,13 +99,16 @@ class RandomRotateScaleScene(BaseTransform):
     Args:
         rotation_range: Angle in radians, from x towards y, drawn uniformly.
         scale_range: Scale, drawn uniformly.
+
+    Raises:
+        ValueError: If a range is none, or its angles are beyond a full turn.
     """
 
     def __init__(self,
                  rotation_range: tuple[float, float] = (-0.3925, 0.3925),
                  scale_range: tuple[float, float] = (0.95, 1.05)) -> None:
-        if not 0 < scale_range[0] <= scale_range[1]:
-            raise ValueError(f'Expected scale_range (low, high) with 0 < low <= high, got {tuple(scale_range)}.')
+        check_numbers(rotation_range, 'rotation_range of RandomRotateScaleScene, in radians,', -6.2832, 6.2832)
+        check_scale_range(scale_range, 'RandomRotateScaleScene')
         self.rotation_range = rotation_range
         self.scale_range = scale_range
 

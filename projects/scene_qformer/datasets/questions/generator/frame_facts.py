@@ -15,6 +15,8 @@ from .ego_motion import EgoMotion, ego_motion
 CLASSES = NuScenesDataset.METAINFO['classes']
 RANGE = 50.0  # metres; farther objects are never asked about
 LEAST_VISIBLE = 'v0-40'  # nuScenes' lowest level of visibility: at most 40 % of the object, over all cameras
+ANEW = 'Create the info files anew from this root with tools/create_data.py.'
+_READ = ('bbox_3d', 'bbox_label_3d', 'num_lidar_pts', 'num_radar_pts', 'velocity')
 WALKING_PACE = 0.5  # m/s: an object that is said to move is faster, one that is said to stand is slower
 STATES = {
     'vehicle.moving': 'moving',
@@ -58,14 +60,20 @@ def read_frame(info: dict, nusc: NuScenes) -> FrameFacts:
         nusc: The tables that the info file was made from.
 
     Raises:
-        ValueError: If the info's objects are not those of the tables.
+        ValueError: If the info's objects are none, or not those of the tables.
     """
     sample = nusc.get('sample', info['token'])
-    instances, annotations = info['instances'], [nusc.get('sample_annotation', token) for token in sample['anns']]
+    instances = info.get('instances')
+    if not isinstance(instances, list) or not all(isinstance(instance, dict) for instance in instances):
+        raise ValueError(f'Sample {info["token"]} has no list of objects, instances, in the info file. {ANEW}')
+    for number, instance in enumerate(instances):
+        if missing := [key for key in _READ if key not in instance]:
+            raise ValueError(f'Object {number} of sample {info["token"]} lacks {", ".join(missing)} in the info file. '
+                             f'{ANEW}')
+    annotations = [nusc.get('sample_annotation', token) for token in sample['anns']]
     if len(instances) != len(annotations):
         raise ValueError(f'Sample {info["token"]} has {len(instances)} objects in the info file and '
-                         f'{len(annotations)} in {nusc.dataroot}. Create the info files anew from this root with '
-                         'tools/create_data.py.')
+                         f'{len(annotations)} in {nusc.dataroot}. {ANEW}')
     boxes = np.array([instance['bbox_3d'] for instance in instances], np.float64).reshape(-1, 7)
     images = [info['images'][name] for name in NUSCENES_CAMERAS]
     records = [nusc.get('sample_data', sample['data'][name]) for name in NUSCENES_CAMERAS]

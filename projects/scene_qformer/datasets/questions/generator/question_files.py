@@ -13,6 +13,7 @@ from ....durable_file import OF_A_TOOL, write_durably
 from ...info_file import check_cameras, load_info_file
 from ...nuscenes_infos import open_nuscenes
 from ...nuscenes_scene_dataset import NUSCENES_CAMERAS
+from ...output_files import check_outputs
 from ..driving_question import DrivingQuestion
 from .balance import Choice, TextPool, draw, text_only_statistics
 from .families import FAMILIES, questions_about
@@ -48,6 +49,7 @@ def create_question_files(
 
     Raises:
         FileExistsError: If a file exists and ``overwrite`` is False. Nothing was written then.
+        NotADirectoryError: If ``out`` is a file.
         FileNotFoundError: If something of the root, or an info file, is missing.
         ValueError: If the version has no annotations or is not that of the info files, these are damaged or not of this
             root, a scene is in both splits, ``per_frame`` is not positive, or no question is left.
@@ -60,9 +62,7 @@ def create_question_files(
         raise ValueError('v1.0-test has no annotations to make questions from; expected v1.0-mini or v1.0-trainval.')
     if per_frame < 1:
         raise ValueError(f'Expected at least one question a frame, got per_frame={per_frame}.')
-    existing = [str(path) for path in targets.values() if path.exists()]
-    if existing and not overwrite:
-        raise FileExistsError(f'{", ".join(existing)} already there. Give --overwrite to replace, or another --out.')
+    check_outputs(targets.values(), overwrite)
     infos = {split: _read_infos(info_root / f'nuscenes_infos_{split}.pkl', version) for split in SPLITS}
     print(f'Reading the tables of {root}', flush=True)
     nusc = open_nuscenes(root, version)
@@ -74,7 +74,8 @@ def create_question_files(
     written = []
     for split, path in targets.items():
         if not infos[split]:
-            print(f'No {split} questions: {info_root} has no {split} frames')
+            old = f'; {path} is of an earlier time and stays' if path.exists() else ''
+            print(f'No {split} questions: {info_root} has no {split} frames{old}')
             continue
         frames = (read_frame(info, nusc) for info in tqdm(infos[split], f'{version} {split} questions', unit='frame'))
         pools = pool_questions(frames, [info['token'] for info in infos[split]], seed)

@@ -1,0 +1,172 @@
+"""Tables of nuScenes that are damaged, lack something, or name what is not there."""
+import json
+
+import pytest
+from datasets.small_nuscenes import write_small_nuscenes
+
+from faults.small_root import copy_root, edit_table
+from scene_qformer.datasets.nuscenes_excerpt import cut_frames
+from scene_qformer.datasets.nuscenes_infos import create_info_files, open_nuscenes
+
+AREA = 'Creating data'
+AGAIN = 'Unpack the metadata archive of this version again; correct tables that you wrote yourself.'
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    root = tmp_path_factory.mktemp('tables') / 'nuscenes'
+    return write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0103'), samples_per_scene=2)
+
+
+@pytest.fixture
+def root(small, tmp_path):
+    return copy_root(small, tmp_path / 'nuscenes')
+
+
+def refused(root, match):
+    """What the tool says; nothing is written."""
+    before = sorted(root.iterdir())
+    with pytest.raises(ValueError, match=match) as caught:
+        create_info_files(root, 'v1.0-mini')
+    assert sorted(root.iterdir()) == before
+    with pytest.raises(ValueError, match=match):  # the other reader of tables
+        cut_frames(root, root.with_name('excerpt'), 1)
+    assert not root.with_name('excerpt').exists()
+    return caught.value
+
+
+@pytest.mark.fault(area=AREA, fault='a table of nuScenes that is cut off or overwritten',
+                   expected='said which, and where', remedy=AGAIN)
+@pytest.mark.parametrize('damage', ['empty', 'half', 'zeros', 'html', 'an object', 'numbers', 'nested', 'Latin-1'])
+@pytest.mark.parametrize('table', ['scene', 'sample_data', 'map', 'visibility'])
+def test_damaged(root, show, table, damage):
+    path = root / f'v1.0-mini/{table}.json'
+    whole = path.read_bytes()
+    path.write_bytes({'empty': b'', 'half': whole[:len(whole) // 2], 'zeros': bytes(len(whole)), 'an object': b'{}',
+                      'html': b'<!DOCTYPE html><html>404</html>', 'numbers': b'[1, 2]', 'Latin-1': b'["\xc4"]',
+                      'nested': b'[' * 10 ** 5 + b']' * 10 ** 5}[damage])
+    found = refused(root, f'{table}.json')
+    if table == 'map' and damage in ('half', 'an object'):
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='a table without a record', expected='said which', remedy=AGAIN)
+@pytest.mark.parametrize('table', ['scene', 'sample', 'map'])
+def test_no_record(root, show, table):
+    edit_table(root, table, list.clear)
+    show(refused(root, rf'{table}.json holds no record'))
+
+
+@pytest.mark.fault(area=AREA, fault='a table lacks a column', expected='said which, and in which record', remedy=AGAIN)
+@pytest.mark.parametrize(('table', 'column'), [
+    ('sample', 'token'), ('scene', 'name'), ('sample', 'scene_token'), ('sample_data', 'ego_pose_token'),
+    ('sample_data', 'is_key_frame'), ('sample_data', 'width'), ('calibrated_sensor', 'camera_intrinsic'),
+    ('ego_pose', 'rotation'), ('sample_annotation', 'num_lidar_pts'), ('instance', 'category_token'),
+    ('visibility', 'level'), ('map', 'log_tokens')])
+def test_no_column(root, show, table, column):
+    edit_table(root, table, lambda rows: rows[-1].pop(column))
+    found = refused(root, rf'{table}.json, record .*: it lacks {column}. ')
+    if column == 'num_lidar_pts':
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='two records of one token', expected='said which', remedy=AGAIN)
+@pytest.mark.parametrize('table', ['scene', 'sample', 'sample_data', 'sample_annotation', 'ego_pose', 'category'])
+def test_twice(root, show, table):
+    edit_table(root, table, lambda rows: rows.append(dict(rows[0])))
+    found = refused(root, rf'{table}.json, record .*: two records have this token')
+    if table == 'sample':
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='two key frames of one camera and sample', expected='said which', remedy=AGAIN)
+def test_two_key_frames(root, show):
+    edit_table(root, 'sample_data', lambda rows: rows.append(dict(rows[0], token='another')))
+    show(refused(root, 'sample_data.json, record another: sample scene-0061-sample-0 has another key frame of CAM_FRO'))
+
+
+@pytest.mark.fault(area=AREA, fault='a token of a record that does not exist', expected='said which', remedy=AGAIN)
+@pytest.mark.parametrize(('table', 'column'), [
+    ('sample', 'scene_token'), ('sample', 'next'), ('scene', 'first_sample_token'), ('sample_data', 'sample_token'),
+    ('sample_data', 'ego_pose_token'), ('sample_data', 'calibrated_sensor_token'), ('sample_data', 'prev'),
+    ('sample_annotation', 'sample_token'), ('sample_annotation', 'instance_token'), ('sample_annotation', 'next'),
+    ('sample_annotation', 'visibility_token'), ('sample_annotation', 'attribute_tokens'),
+    ('instance', 'category_token'), ('calibrated_sensor', 'sensor_token')])
+@pytest.mark.parametrize('token', ['gone', None, 7, ['gone']], ids=repr)
+def test_no_such_record(root, show, table, column, token):
+    value = token if column != 'attribute_tokens' or isinstance(token, list) else [token]
+    edit_table(root, table, lambda rows: rows[0].update({column: value}))
+    found = refused(root, rf'{table}.json, record .*: its {column} is .*, of which \w+.json has no record')
+    if column == 'ego_pose_token' and token == 'gone':
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='a pose, a size or a time that is none', expected='said which', remedy=AGAIN)
+@pytest.mark.parametrize(('table', 'column', 'value'), [
+    ('ego_pose', 'translation', [1.0, 2.0]), ('ego_pose', 'translation', [1.0, 2.0, float('nan')]),
+    ('ego_pose', 'rotation', [0, 0, 0, 0]), ('ego_pose', 'rotation', None),
+    ('calibrated_sensor', 'rotation', [1, 0, 0, 'x']), ('calibrated_sensor', 'rotation', [[1, 0, 0, 0]]),
+    ('calibrated_sensor', 'camera_intrinsic', []), ('calibrated_sensor', 'camera_intrinsic', [[1, 0, 0], [0, 1, 0]]),
+    ('calibrated_sensor', 'camera_intrinsic', [[1, 0, 0], [0, float('inf'), 0], [0, 0, 1]]),
+    ('sample', 'timestamp', '1500000000000000'), ('sample_data', 'timestamp', None), ('sample_data', 'width', '1600'),
+    ('sample_annotation', 'size', [1.0, 2.0, 3.0, 4.0]), ('sample_annotation', 'size', 'big'),
+    ('sample_annotation', 'num_lidar_pts', None), ('sample_annotation', 'num_radar_pts', True)],
+    ids=lambda value: f'{value}'[:24])
+def test_no_numbers(root, show, table, column, value):
+    def spoil(rows):
+        for row in rows if value is True else rows[:1]:
+            row[column] = value
+    edit_table(root, table, spoil)
+    found = refused(root, rf'{table}.json, record .*: expected {column} to be .*finite number')
+    if value in ([0, 0, 0, 0], '1500000000000000', []):
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='an entry of another kind than the table has', expected='said which', remedy=AGAIN)
+@pytest.mark.parametrize(('table', 'column', 'value'), [
+    ('sample', 'token', 7), ('scene', 'name', None), ('sample_data', 'filename', ['x.jpg']), ('sensor', 'channel', 5),
+    ('sample_annotation', 'attribute_tokens', 'parked'), ('map', 'log_tokens', None)])
+def test_other_kinds(root, show, table, column, value):
+    edit_table(root, table, lambda rows: rows[0].update({column: value}))
+    found = refused(root, rf'{table}.json, record .*: expected {column} to be a (text|list of tokens), found ')
+    if table in ('scene', 'sample_annotation'):
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='a recording that has no map, or a map whose picture is not there',
+                   expected='said which', remedy='Unpack the metadata archive again: maps/ is in it.')
+@pytest.mark.parametrize('lost', ['the picture', 'the record'])
+def test_no_map(root, show, lost):
+    if lost == 'the picture':
+        (root / 'maps').unlink()
+    else:
+        edit_table(root, 'map', lambda rows: rows[0].update(log_tokens=[]))
+    with pytest.raises((FileNotFoundError, ValueError), match='no map .*map.png|log.json, record log: ') as caught:
+        create_info_files(root, 'v1.0-mini')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='the devkit refuses a root for a reason of its own', expected='said which',
+                   remedy='Unpack the archives of this version again, those of nuScenes-lidarseg too if you have it.')
+def test_the_devkits_own_reasons(root, show):
+    (root / 'lidarseg/v1.0-mini').mkdir(parents=True)
+    (root / 'v1.0-mini/lidarseg.json').write_text(json.dumps([]))
+    with pytest.raises(ValueError, match='devkit cannot open .*v1.0-mini .AssertionError: .*-lidarseg') as caught:
+        open_nuscenes(root, 'v1.0-mini')
+    show(caught.value)
+
+
+@pytest.mark.fault(area=AREA, fault='frames of a scene that follow each other in a circle',
+                   expected='said; no endless loop', remedy=AGAIN)
+def test_a_circle(root, show):
+    edit_table(root, 'sample', lambda rows: rows[-1].update(next=rows[-2]['token']))
+    with pytest.raises(ValueError, match='samples after scene-0103-sample-0 lead round in a circle') as caught:
+        cut_frames(root, root.with_name('excerpt'), 1)
+    show(caught.value)
+    assert not root.with_name('excerpt').exists()
+
+
+def test_the_whole_ones_are_read(root):
+    assert [path.name for path in create_info_files(root, 'v1.0-mini')] == [
+        'nuscenes_infos_train.pkl', 'nuscenes_infos_val.pkl']
+    assert cut_frames(root, root.with_name('excerpt'), 1) == 'v1.0-mini'
