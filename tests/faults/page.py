@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,9 +46,11 @@ def blocks_after(old: Blocks, attacks: Sequence[Attack], whole: bool) -> Blocks:
 
 
 def render(blocks: Blocks) -> str:
-    """Areas in the order of the alphabet, faults as the tests have them."""
-    lines = []
-    for area in sorted({area for area, _ in blocks}):
+    """Areas in the order of the alphabet, with links to them before the first; faults as the tests have them."""
+    areas = Counter(area for area, _ in sorted(blocks))
+    links = (f'[{area}](#{area.lower().replace(" ", "-")}) ({number})' for area, number in areas.items())
+    lines = [' · '.join(links), ''] if areas else []
+    for area in areas:
         lines += [f'## {area}', '']
         for (of_area, fault), (messages, remedy) in blocks.items():
             if of_area == area:

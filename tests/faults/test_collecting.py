@@ -98,7 +98,8 @@ def test_bomb():
 
 def test_the_page_is_written_and_checked(suite):
     done, page = suite(ATTACKS, '--faults-page', 'page.md')
-    assert page.read_text().startswith('Before\n') and page.read_text().endswith('After\n')
+    assert page.read_text().startswith(f'Before\n{BEGIN}\n\n[Files](#files) (1) · [Kills](#kills) (1)\n\n## Files\n')
+    assert page.read_text().endswith('After\n')
     assert read_blocks(page.read_text()) == {
         ('Files', 'cut off'): ([f'FOLDER/x has {size} bytes' for size in (2, 3, 5)], 'Copy it again.'),
         ('Kills', 'node lost'): (['goes on at step 7'], 'Start it again.')}
