@@ -84,15 +84,13 @@ def fill(writer: TokenCacheWriter, model: BaseModel, frames: Subset, args: argpa
     with tqdm(total=len(frames), desc=split, unit='frame') as progress:
         for batch in loader:
             tokens = compute_tokens(model, batch, args.space)
-            if found := [text for _, text in loading_faults(batch['data_samples'])]:  # with on_fault='mask'
-                notes = writer.note_masked(found)
-                faults += found
+            faults += (text for _, text in loading_faults(batch['data_samples']))  # with on_fault='mask'
             for sample, token in zip(batch['data_samples'], tokens):
-                writer.add(sample.metainfo['sample_token'], token)
+                writer.add(sample.metainfo['sample_token'], token, sample.metainfo.get('camera_faults'))
             progress.update(len(tokens))
     if faults:
         print(f'{split}: {len(faults)} cameras were masked, so that their frames have tokens of the others alone. '
-              f'{notes} tells which:')
+              f'{writer.notes} tells which:')
         print('\n'.join(faults))
 
 

@@ -7,7 +7,7 @@
     .epoch_4.pth.3fa91c07.partial what a process that was killed while writing left; never read
 
 Each attempt writes aside under a name of its own, so two processes that write the same file do not mix: the one that
-ends last has its way, whole.
+ends last has its way, whole. With digests, one process at a time writes: a training locks its work directory.
 """
 from __future__ import annotations
 

@@ -52,22 +52,26 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
 
 
 def keep_other_results(out: Path, settings: dict) -> None:
-    """Move results of other settings aside, and note the settings of these."""
+    """Move results of other settings aside, or of none that can be told, and note the settings of these."""
     note = out / 'settings.json'
-    if note.is_file() and not _holds(note, settings):
+    strange = _strange(note, settings) if note.exists() else None
+    if strange:
         aside = out.with_name(f'{out.name}_until_{time.strftime("%Y%m%d_%H%M%S")}')
         out.rename(aside)
-        print(f'{out} held results of other settings; they are now in {aside}')
+        print(f'{out} held results {strange}; they are now in {aside}')
     out.mkdir(parents=True, exist_ok=True)
     write_durably(note, f'{json.dumps(settings, indent=2)}\n'.encode(), OF_A_TOOL)
 
 
-def _holds(note: Path, settings: dict) -> bool:
-    """Whether a note has these settings; a damaged one has others."""
+def _strange(note: Path, settings: dict) -> str | None:
+    """What a note says of results that are not of these settings; None if they are."""
     try:
-        return json.loads(note.read_text()) == settings
-    except ValueError:
-        return False
+        noted = json.loads(note.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        return f'whose settings cannot be told, as {note.name} is damaged ({type(error).__name__})'
+    if not isinstance(noted, dict):
+        return f'whose settings cannot be told, as {note.name} holds no settings'
+    return None if noted == settings else 'of other settings'
 
 
 def last_epoch(train_dir: Path) -> int:

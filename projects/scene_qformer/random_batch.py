@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from .dataset_config import innermost_dataset
-from .datasets.image_size import read_size
+from .datasets.settings import read_size
 from .geometry import compose_lidar2img
 
 FIELD_OF_VIEW = np.radians(70)  # horizontal, as five of the six nuScenes cameras

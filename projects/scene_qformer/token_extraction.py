@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
 from .dataset_config import innermost_dataset
+from .datasets.nuscenes_scene_dataset import NuScenesSceneDataset
 from .engine import DETECTION_PARTS, checkpoint_weights, require_weights
 from .inference import load_model, spread_indices
 from .token_cache import SPACES, plain_test_dataset
@@ -62,6 +63,8 @@ def _set_width(projector: dict, weights: Mapping[str, torch.Tensor]) -> None:
 def build_split(cfg: Config, split: str) -> BaseDataset:
     """The frames of a split with the test pipeline: no random transforms, no frame left out.
 
+    Nothing is scored on them, so that an info file of training frames may repeat some.
+
     Args:
         cfg: With ``train_dataloader`` and ``test_dataloader``.
         split: ``train``, or ``val``: what ``tools/test.py`` tests on.
@@ -74,6 +77,9 @@ def build_split(cfg: Config, split: str) -> BaseDataset:
         train = innermost_dataset(cfg.train_dataloader.dataset)
         dataset = dict(train, pipeline=dataset['pipeline'], test_mode=True)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
+        kind = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
+        if split == 'train' and issubclass(kind, NuScenesSceneDataset):
+            dataset['each_sample_once'] = False
         return DATASETS.build(dataset)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,32 +67,58 @@ class TrainingRun:
             ``seconds`` of the training, ``threads``, ``checkpoint`` (the last); with a preparation
             ``preparation_seconds``; of a scored run ``scores``, those of the last validation by the last part of their
             names, and of these ``mAP`` and ``NDS`` once more, where there are such.
+
+        Raises:
+            ValueError: If what it left is damaged.
         """
         path = self.folder / 'result.json'
-        if not path.is_file():
+        if not path.exists():
             return None
-        result = _read(path)
+        try:
+            result = _read(path)
+        except ValueError as error:
+            folder = str(self.folder)
+            raise ValueError(f'{error} Expected the scores and times of a finished training. Move its folder aside, '
+                             'and a run of these settings is trained anew:\n'
+                             f'  mv {shlex.quote(folder)} {shlex.quote(f"{folder}-damaged")}') from error
         if 'scores' not in result and 'mAP' in result:  # as it was written at first
             result['scores'] = {name: result[name] for name in ('mAP', 'NDS')}
         return result
 
     def earlier(self) -> list[tuple[Path, list[str]]]:
-        """Folders of finished runs of the same name and seed, and how their settings differ."""
+        """Folders of finished runs of the same name and seed, and how their settings differ, as far as can be told."""
         found = []
         for path in sorted(self.root.glob(f'{self.slug}_????????/result.json')):
             if path.parent != self.folder:
-                old = _read(path.parent / 'settings.json')
-                found.append((path.parent, differences(old, self.all_settings)))
+                found.append((path.parent, self._differences(path.parent / 'settings.json')))
         return found
+
+    def _differences(self, note: Path) -> list[str]:
+        try:
+            old = _read(note)
+        except ValueError as error:
+            return [f'settings unreadable: {error}']
+        return differences({name: str(value) for name, value in old.items()}, self.all_settings)
 
 
 def _read(path: Path) -> dict:
-    """What a finished run left."""
+    """A JSON object that a finished run left.
+
+    Raises:
+        ValueError: If it is none.
+    """
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f'{path} is missing or damaged ({error}). Remove the folder {path.parent}; a run of these '
-                         'settings is then trained anew.') from error
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is missing or damaged ({_reason(error)}).') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} is missing or damaged (it holds {content!r:.60}, not a JSON object).')
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """Without the path, which stands before it."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -27,7 +27,7 @@ def test_every_question_is_as_likely_as_every_other():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match='at least one question a frame, got num=0'):
+    with pytest.raises(ValueError, match='num of ChooseQuestions to be a whole number of at least 1, got 0'):
         TRANSFORMS.build(dict(type='ChooseQuestions', num=0))
     with pytest.raises(ValueError, match='ChooseQuestions found no gt_text in sample t: its dataset has no questions'):
         TRANSFORMS.build(dict(type='ChooseQuestions', num=3))(dict(token='t'))

@@ -7,11 +7,13 @@ import pytest
 from mmengine.runner import FlexibleRunner, Runner
 
 from scene_qformer.engine import DurableCheckpointHook, NotWrittenError, durable_checkpoint_hook, load_from_safe_file
+from scene_qformer.engine.training_lock import LOCK
 from tests.small_training import Note, Score, make_runner, train_on, train_until
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py')  # the config
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py'  # the config
+                  and path.name != LOCK)
 
 
 def with_digests(*files):

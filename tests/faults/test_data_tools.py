@@ -1,15 +1,23 @@
 """What goes wrong when info files are created, converted, or cut for a few frames."""
+import copy
 import pickle
+from functools import partial
 
 import mmengine
+import numpy as np
 import pytest
 from datasets.small_nuscenes import write_small_nuscenes
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from faults.small_root import copy_root, edit_table
 from scene_qformer.datasets.info_conversion import convert_info_file
 from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_excerpt import cut_frames
 from scene_qformer.datasets.nuscenes_infos import create_info_files, open_nuscenes
+from scene_qformer.datasets.nuscenes_scene_dataset import NuScenesSceneDataset
+from scene_qformer.datasets.questions.generator import create_question_files
+from scene_qformer.token_extraction import build_split
 
 AREA = 'Creating data'
 INFOS = ['nuscenes_infos_train.pkl', 'nuscenes_infos_val.pkl']
@@ -101,15 +109,38 @@ def test_no_image(tmp_path, show):
 
 @pytest.mark.fault(area=AREA, fault='a key frame without one of its six cameras',
                    expected='said which sample and camera',
-                   remedy='Unpack the metadata archive again; leave samples of your own without that camera out.')
+                   remedy='Unpack the metadata archive again, or remove the sample as the message says.')
 @pytest.mark.parametrize('lost', ['CAM_FRONT', 'LIDAR_TOP'])
 def test_no_camera(root, show, lost):
     edit_table(root, 'sample_data', lambda rows: next(
         row for row in rows if lost in row['filename'] and row['is_key_frame']).update(is_key_frame=False))
-    with pytest.raises(ValueError, match=f'Sample scene-0061-sample-0 of .* has no {lost} in the table') as caught:
+    with pytest.raises(ValueError, match=f'Sample scene-0061-sample-0 of .* has no {lost} in the .*To do w') as caught:
         create_info_files(root, 'v1.0-mini')
     if lost == 'CAM_FRONT':
         show(caught.value)
+
+
+def test_a_sample_is_left_out(tmp_path):
+    """As the message for a key frame without a camera advises."""
+    root = write_small_nuscenes(tmp_path / 'nuscenes', 'v1.0-mini', ('scene-0061', ), samples_per_scene=3)
+    lost = 'scene-0061-sample-1'
+    for table, key in (('sample', 'token'), ('sample_data', 'sample_token'), ('sample_annotation', 'sample_token')):
+        edit_table(root, table, partial(leave_out, key=key, value=lost))
+    train, _ = create_info_files(root, 'v1.0-mini')
+    first, last = load_info_file(train)['data_list']
+    assert (first['token'], last['token']) == ('scene-0061-sample-0', 'scene-0061-sample-2')
+    assert len(last['lidar_sweeps']) == 5  # two before each of both, and the other key frame
+    assert np.hypot(*first['instances'][0]['velocity']) == pytest.approx(np.hypot(5, 1), rel=1e-3)  # tilted
+
+
+def leave_out(rows, key, value):
+    """Remove rows, and let others' ``prev`` and ``next`` lead past them."""
+    gone = {row['token']: row for row in rows if row[key] == value}
+    rows[:] = [row for row in rows if row[key] != value]
+    for row in rows:
+        for column in ('prev', 'next'):
+            while row[column] in gone:
+                row[column] = gone[row[column]][column]
 
 
 @pytest.mark.fault(area='Paths', fault='tables of nuScenes that name files of the system', expected='refused',
@@ -154,7 +185,9 @@ def test_strangers(tmp_path, show, capsys, version):
 def test_no_scene(tmp_path, show, capsys):
     root = write_small_nuscenes(tmp_path / 'nuscenes', 'v1.0-mini', ('scene-0103', ), samples_per_scene=1)
     create_info_files(root, 'v1.0-mini')
-    line, = (line for line in capsys.readouterr().out.splitlines() if 'train.pkl' in line)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f'Reading the tables of {root}'  # which takes a minute of all of nuScenes
+    line, = (line for line in lines if 'train.pkl' in line)
     assert line.endswith('0 frames (no scene of the train split here)')
     show(line)
     assert load_info_file(root / INFOS[0])['data_list'] == []
@@ -199,22 +232,65 @@ def test_nested(tmp_path, show):
 def test_conversion_over(tmp_path, show):
     mmengine.dump(dict(metainfo={}, data_list=[dict(token='a')]), tmp_path / 'infos.pkl')
     (tmp_path / 'infos.json').write_text('precious')
-    with pytest.raises(FileExistsError, match='infos.json is already there') as caught:
+    with pytest.raises(FileExistsError, match='infos.json already there. Give --.* or another name') as caught:
         convert_info_file(tmp_path / 'infos.pkl', tmp_path / 'infos.json')
     show(caught.value)
     assert (tmp_path / 'infos.json').read_text() == 'precious'
 
 
-@pytest.mark.fault(area='Info files', fault='an info file that lists a sample twice', expected='said which',
-                   remedy='Create the info file anew: python tools/create_data.py --root ROOT --version VERSION.')
-@pytest.mark.parametrize('ending', ['.pkl', '.json'])
-def test_twice(tmp_path, show, ending):
-    path = tmp_path / f'infos{ending}'
-    mmengine.dump(dict(metainfo={}, data_list=[dict(token='a'), dict(token='b'), dict(token='a')]), path)
-    with pytest.raises(ValueError, match=rf"Entries 0 and 2 of 'data_list' of .*infos{ending} are both") as caught:
-        load_info_file(path)
-    if ending == '.pkl':
+@pytest.mark.fault(area='Info files', fault='an info file is converted to where its folder should be a file',
+                   expected='refused', remedy='Name a folder.')
+def test_conversion_below_a_file(tmp_path, show):
+    mmengine.dump(dict(metainfo={}, data_list=[dict(token='a')]), tmp_path / 'infos.pkl')
+    with pytest.raises(NotADirectoryError, match='infos.pkl is a file; expected a folder to write b.json') as caught:
+        convert_info_file(tmp_path / 'infos.pkl', tmp_path / 'infos.pkl/b.json')
+    show(caught.value)
+
+
+@pytest.fixture(params=['.pkl', '.json', 'shared'])
+def repeated(request, root):
+    """An info file that lists a sample thrice; 'shared': in a pickle whose entries are one object."""
+    train, _ = create_info_files(root, 'v1.0-mini', out=root.with_name('infos'))
+    content = load_info_file(train)
+    frame, other = content['data_list']
+    repeats = [frame, frame] if request.param == 'shared' else [copy.deepcopy(frame), dict(frame)]
+    path = train.with_name(f'repeated{request.param.replace("shared", ".pkl")}')
+    mmengine.dump(dict(content, data_list=[frame, other, *repeats]), path)
+    return path
+
+
+@pytest.mark.fault(area='Info files', fault='an info file that lists a sample twice is evaluated on, or questions are '
+                   'made from it', expected='said which; training on it works',
+                   remedy='Create the info file anew: python tools/create_data.py --root ROOT --version VERSION. To '
+                          'train on some samples more often, use CBGSDataset or RepeatDataset.')
+def test_twice(root, repeated, show):
+    said = rf"Entries 0 and 2 of 'data_list' of .*{repeated.name} are both about .*CBGSDataset or RepeatDataset in"
+    with pytest.raises(ValueError, match=f'(?s){said}') as caught:
+        NuScenesSceneDataset(str(root), str(repeated), test_mode=True)
+    if repeated.suffix == '.pkl':
         show(caught.value)
+        (repeated.parent / INFOS[0]).unlink()
+        repeated.rename(repeated.parent / INFOS[0])
+        with pytest.raises(ValueError, match=f'(?s){said.replace(repeated.name, INFOS[0])}'):
+            create_question_files(root, 'v1.0-mini', info_root=repeated.parent)
+        assert not list(repeated.parent.glob('questions*'))
+
+
+@pytest.mark.parametrize('relative', [False, True])
+def test_rare_frames_are_repeated_in_training(root, repeated, monkeypatch, relative):
+    """On purpose, so that they are learnt more often; their tokens may be extracted, too."""
+    monkeypatch.chdir(root.parent)
+    place = 'nuscenes' if relative else str(root)
+    pipeline = [dict(type='LoadSurroundImages')]
+    with DefaultScope.overwrite_default_scope('mmdet3d'):
+        dataset = NuScenesSceneDataset(place, str(repeated), pipeline)
+    assert [dataset[number]['token'][-1] for number in range(len(dataset))] == ['0', '1', '0', '0']
+    np.testing.assert_array_equal(dataset[0]['img'], dataset[2]['img'])
+    boxes = [dataset.get_data_info(number)['ann_info']['gt_bboxes_3d'].tensor for number in (0, 2, 3)]
+    assert boxes[0].equal(boxes[1]) and boxes[0].equal(boxes[2]) and len(boxes[0]) > 0
+
+    loader = dict(dataset=dict(type='NuScenesSceneDataset', data_root=place, ann_file=str(repeated), pipeline=pipeline))
+    assert len(build_split(Config(dict(train_dataloader=loader, test_dataloader=loader)), 'train')) == 4
 
 
 @pytest.mark.fault(area=AREA, fault='a root to cut frames from that is none, or has no tables with annotations',

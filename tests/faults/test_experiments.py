@@ -1,6 +1,7 @@
 """Experiments of several runs that cannot begin, break off, or find what others left."""
 import json
 import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -86,25 +87,53 @@ def test_other_settings(script, make_run, show):
     assert old.result()
 
 
+DAMAGES = b'{"mAP": 0.', b'', b'null', b'[]', b'\xff', b'[' * 10 ** 5, 'a folder', 'nothing'
+
+
+def damage_file(path, damage):
+    path.unlink()
+    if damage == 'a folder':
+        path.mkdir()
+    elif damage != 'nothing':
+        path.write_bytes(damage)
+
+
 @pytest.mark.fault(area=AREA, fault='what a finished training left is damaged', expected='said which file',
-                   remedy='Remove the folder that is named; its training begins anew.')
-@pytest.mark.parametrize('damage', [b'{"mAP": 0.', b'', None], ids=repr)
-@pytest.mark.parametrize('name', ['result.json', 'settings.json'])
-def test_damaged_results(script, make_run, show, name, damage):
+                   remedy='Move the folder aside as the message says; its training begins anew.')
+@pytest.mark.parametrize('damage', DAMAGES, ids=lambda damage: f'{damage}'[:12])
+def test_damaged_results(script, make_run, tmp_path, show, damage):
     run = make_run('a', budget='6 epochs')
     train_all([run], script, report=lambda line: None)
-    if damage is None:
-        (run.folder / name).unlink()
-    else:
-        (run.folder / name).write_bytes(damage)
-    again = run if name == 'result.json' else make_run('a', budget='7 epochs')
-    if damage is None and name == 'result.json':  # it was not finished, then
-        assert train_all([again], script, report=lambda line: None) == {} and run.result()
+    (run.folder / 'precious').touch()
+    damage_file(run.folder / 'result.json', damage)
+    if damage == 'nothing':  # it was not finished, then
+        assert train_all([run], script, report=lambda line: None) == {} and run.result()
         return
-    with pytest.raises(ValueError, match=f'{name} is missing or damaged .*Remove the folder .*runs/a_seed0_') as caught:
-        train_all([again], script, report=lambda line: None)
-    if damage != b'':
+    with pytest.raises(ValueError, match='(?s)result.json is missing or damaged .* Move .* aside.* mv ') as caught:
+        train_all([run], script, report=lambda line: None)
+    assert (run.folder / 'precious').exists()
+    if damage in (b'{"mAP": 0.', b'null'):
         show(without_digests(str(caught.value)))
+    subprocess.run(str(caught.value).splitlines()[-1], shell=True, check=True)
+    assert train_all([run], script, report=lambda line: None) == {} and run.result()
+    assert len(list(tmp_path.glob('runs/*/precious'))) == 1
+
+
+@pytest.mark.fault(area=AREA, fault='the settings of an older training are damaged',
+                   expected='said; the new one begins',
+                   remedy='None is needed: what differs from that training cannot be told.')
+@pytest.mark.parametrize('damage', [*DAMAGES, b'{"budget": 6}'], ids=lambda damage: f'{damage}'[:14])
+def test_damaged_settings(script, make_run, show, damage):
+    old, new, lines = make_run('a', budget='6 epochs'), make_run('a', budget='7 epochs'), []
+    train_all([old], script, report=lambda line: None)
+    damage_file(old.folder / 'settings.json', damage)
+    assert train_all([new], script, report=lines.append) == {}
+    assert old.result() and new.result()
+    place = next(number for number, line in enumerate(lines) if 'is run anew' in line)
+    told = f'{lines[place]}\n{lines[place + 1]}'
+    assert ('settings unreadable: ' in told) == (damage != b'{"budget": 6}')
+    if damage in ('nothing', b'null'):
+        show(without_digests(told))
 
 
 @pytest.mark.fault(area=AREA, fault='no training at a time', expected='refused', remedy='Give --jobs of 1 or more.')
@@ -140,19 +169,24 @@ def test_no_marks(tmp_path, show, text):
 
 @pytest.mark.fault(area=AREA, fault='a folder of results holds those of other settings, or a damaged note of them',
                    expected='moved aside, and said where', remedy='None is needed.')
-@pytest.mark.parametrize('damage', [None, b'', b'{"epochs": '], ids=repr)
-def test_other_results(tmp_path, show, capsys, damage):
+@pytest.mark.parametrize(('damage', 'said'), [
+    (None, 'results of other settings'), (b'', 'as settings.json is damaged'), (b'{"epochs": ', 'is damaged'),
+    (b'null', 'as settings.json holds no settings'), ('a folder', 'is damaged')], ids=repr)
+def test_other_results(tmp_path, show, capsys, damage, said):
     out = tmp_path / 'demo'
     keep_other_results(out, dict(epochs=3))
     (out / 'results.md').write_text('precious')
     if damage is not None:
-        (out / 'settings.json').write_bytes(damage)
+        damage_file(out / 'settings.json', damage)
     keep_other_results(out, dict(epochs=5))
     aside, = tmp_path.glob('demo_until_*')
     assert (aside / 'results.md').read_text() == 'precious'
     assert [path.name for path in out.iterdir()] == ['settings.json']
     assert json.loads((out / 'settings.json').read_text()) == dict(epochs=5)
-    show(re.sub(r'until_\d{8}_\d{6}', 'until_DATE_TIME', capsys.readouterr().out))
+    told = capsys.readouterr().out
+    assert said in told and ('other settings' in told) == (damage is None)
+    if damage != 'a folder':
+        show(re.sub(r'until_\d{8}_\d{6}', 'until_DATE_TIME', told))
 
 
 @pytest.mark.fault(area=AREA, fault='less than one set of cameras to be lost', expected='refused',

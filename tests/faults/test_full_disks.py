@@ -120,10 +120,13 @@ def write(folder, samples, masked=()):
         writer.begin('val', folder.parent / 'infos.pkl', frames=5)
         missing = writer.missing(list(samples))
         for sample in missing:
-            if sample in masked:
-                writer.note_masked([f'no camera for {sample}'])
-            writer.add(sample, torch.arange(15.).reshape(3, 5) + ord(sample))
+            writer.add(sample, torch.arange(15.).reshape(3, 5) + ord(sample),
+                       dict(CAM_BACK='the file\nis gone') if sample in masked else None)
     return ''.join(missing)
+
+
+def note(sample):
+    return f'{sample} CAM_BACK: the file is gone\n'
 
 
 @pytest.fixture
@@ -165,7 +168,7 @@ def test_token_cache(where, room, cache, monkeypatch, show):
                    expected='said; no tokens are written without the note, and the same command goes on',
                    remedy='Make room, then run the same command of tools/extract_tokens.py.')
 def test_notes(cache, monkeypatch, show):
-    (cache / 'val-masked_cameras.txt').write_text('no camera for a\n')
+    (cache / 'val-masked_cameras.txt').write_text(note('a'))
     disk = FullDisk(5)
 
     def full(path, mode='r'):
@@ -176,11 +179,11 @@ def test_notes(cache, monkeypatch, show):
         write(cache, 'abcd', masked='cd')
     show(re.sub(r'[\d,]*\d bytes', 'N bytes', str(error.value)))
     notes = cache / 'val-masked_cameras.txt'
-    assert notes.read_text() == 'no camera for a\n' and sorted(TokenCache(cache)) == ['a', 'b']
+    assert notes.read_text() == note('a') and sorted(TokenCache(cache)) == ['a', 'b']
     monkeypatch.undo()
     assert write(cache, 'abcd', masked='cd') == 'cd'
     assert write(cache, 'abcde', masked='cde') == 'e'
-    assert notes.read_text().splitlines() == [f'no camera for {name}' for name in 'acde']
+    assert notes.read_text() == ''.join(map(note, 'acde'))
 
 
 def test_notes_stand_once_after_a_kill(cache, monkeypatch):
@@ -195,4 +198,12 @@ def test_notes_stand_once_after_a_kill(cache, monkeypatch):
     monkeypatch.undo()
     assert sorted(TokenCache(cache)) == ['a', 'b']
     assert write(cache, 'abcd', masked='cd') == 'cd'
-    assert (cache / 'val-masked_cameras.txt').read_text() == 'no camera for c\nno camera for d\n'
+    assert (cache / 'val-masked_cameras.txt').read_text() == note('c') + note('d')
+
+
+def test_notes_of_a_camera_that_was_repaired(cache):
+    """Its frame is computed anew, after the user removed the shard."""
+    write(cache, 'abcd', masked='cd')
+    (cache / 'val-00001.safetensors').unlink()
+    assert write(cache, 'abcd', masked='d') == 'cd'
+    assert (cache / 'val-masked_cameras.txt').read_text() == note('d')

@@ -1,10 +1,12 @@
 """Tables of nuScenes that are damaged, lack something, or name what is not there."""
 import json
+import weakref
 
 import pytest
 from datasets.small_nuscenes import write_small_nuscenes
 
 from faults.small_root import copy_root, edit_table
+from scene_qformer.datasets import nuscenes_infos
 from scene_qformer.datasets.nuscenes_excerpt import cut_frames
 from scene_qformer.datasets.nuscenes_infos import create_info_files, open_nuscenes
 
@@ -37,16 +39,29 @@ def refused(root, match):
 
 @pytest.mark.fault(area=AREA, fault='a table of nuScenes that is cut off or overwritten',
                    expected='said which, and where', remedy=AGAIN)
-@pytest.mark.parametrize('damage', ['empty', 'half', 'zeros', 'html', 'an object', 'numbers', 'nested', 'Latin-1'])
+@pytest.mark.parametrize('damage', ['empty', 'half', 'zeros', 'html', 'an object', 'numbers', 'nested', 'Latin-1',
+                                    'UTF-16'])
 @pytest.mark.parametrize('table', ['scene', 'sample_data', 'map', 'visibility'])
 def test_damaged(root, show, table, damage):
     path = root / f'v1.0-mini/{table}.json'
     whole = path.read_bytes()
     path.write_bytes({'empty': b'', 'half': whole[:len(whole) // 2], 'zeros': bytes(len(whole)), 'an object': b'{}',
                       'html': b'<!DOCTYPE html><html>404</html>', 'numbers': b'[1, 2]', 'Latin-1': b'["\xc4"]',
+                      'UTF-16': whole.decode().encode('utf-16'),
                       'nested': b'[' * 10 ** 5 + b']' * 10 ** 5}[damage])
     found = refused(root, f'{table}.json')
     if table == 'map' and damage in ('half', 'an object'):
+        show(found)
+
+
+@pytest.mark.fault(area=AREA, fault='a table of nuScenes with a byte order mark, as some editors write',
+                   expected='said which', remedy='Save the table as UTF-8 without a byte order mark.')
+@pytest.mark.parametrize('table', ['scene', 'map'])
+def test_a_mark(root, show, table):
+    path = root / f'v1.0-mini/{table}.json'
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    found = refused(root, f'Expected the table .*{table}.json in UTF-8 without a byte order mark, found')
+    if table == 'scene':
         show(found)
 
 
@@ -54,7 +69,8 @@ def test_damaged(root, show, table, damage):
 @pytest.mark.parametrize('table', ['scene', 'sample', 'map'])
 def test_no_record(root, show, table):
     edit_table(root, table, list.clear)
-    show(refused(root, rf'{table}.json holds no record'))
+    why = 'the devkit opens nothing' if table == 'map' else 'there is no frame to read'
+    show(refused(root, rf'{table}.json holds no record, and without one {why}'))
 
 
 @pytest.mark.fault(area=AREA, fault='a table lacks a column', expected='said which, and in which record', remedy=AGAIN)
@@ -64,7 +80,8 @@ def test_no_record(root, show, table):
     ('ego_pose', 'rotation'), ('sample_annotation', 'num_lidar_pts'), ('instance', 'category_token'),
     ('visibility', 'level'), ('map', 'log_tokens')])
 def test_no_column(root, show, table, column):
-    edit_table(root, table, lambda rows: rows[-1].pop(column))
+    of_cameras = column in ('width', 'camera_intrinsic')  # the last record is of the LiDAR
+    edit_table(root, table, lambda rows: rows[0 if of_cameras else -1].pop(column))
     found = refused(root, rf'{table}.json, record .*: it lacks {column}. ')
     if column == 'num_lidar_pts':
         show(found)
@@ -85,14 +102,17 @@ def test_two_key_frames(root, show):
     show(refused(root, 'sample_data.json, record another: sample scene-0061-sample-0 has another key frame of CAM_FRO'))
 
 
+TOKENS = (
+    ('sample', 'scene_token'), ('sample_data', 'sample_token'), ('sample_data', 'ego_pose_token'),
+    ('sample_data', 'calibrated_sensor_token'), ('sample_annotation', 'sample_token'),
+    ('sample_annotation', 'instance_token'), ('sample_annotation', 'visibility_token'),
+    ('sample_annotation', 'attribute_tokens'), ('instance', 'category_token'), ('calibrated_sensor', 'sensor_token'))
+
+
 @pytest.mark.fault(area=AREA, fault='a token of a record that does not exist', expected='said which', remedy=AGAIN)
-@pytest.mark.parametrize(('table', 'column'), [
-    ('sample', 'scene_token'), ('sample', 'next'), ('scene', 'first_sample_token'), ('sample_data', 'sample_token'),
-    ('sample_data', 'ego_pose_token'), ('sample_data', 'calibrated_sensor_token'), ('sample_data', 'prev'),
-    ('sample_annotation', 'sample_token'), ('sample_annotation', 'instance_token'), ('sample_annotation', 'next'),
-    ('sample_annotation', 'visibility_token'), ('sample_annotation', 'attribute_tokens'),
-    ('instance', 'category_token'), ('calibrated_sensor', 'sensor_token')])
-@pytest.mark.parametrize('token', ['gone', None, 7, ['gone']], ids=repr)
+@pytest.mark.parametrize(('table', 'column', 'token'), [
+    (table, column, token) for table, column in TOKENS for token in ('gone', None, 7, ['gone'])
+    if (column, token) != ('visibility_token', None)], ids=repr)
 def test_no_such_record(root, show, table, column, token):
     value = token if column != 'attribute_tokens' or isinstance(token, list) else [token]
     edit_table(root, table, lambda rows: rows[0].update({column: value}))
@@ -110,13 +130,13 @@ def test_no_such_record(root, show, table, column, token):
     ('calibrated_sensor', 'camera_intrinsic', [[1, 0, 0], [0, float('inf'), 0], [0, 0, 1]]),
     ('sample', 'timestamp', '1500000000000000'), ('sample_data', 'timestamp', None), ('sample_data', 'width', '1600'),
     ('sample_annotation', 'size', [1.0, 2.0, 3.0, 4.0]), ('sample_annotation', 'size', 'big'),
-    ('sample_annotation', 'num_lidar_pts', None), ('sample_annotation', 'num_radar_pts', True)],
+    ('sample_annotation', 'num_lidar_pts', None), ('sample_annotation', 'num_radar_pts', True),
+    ('sample', 'timestamp', True), ('ego_pose', 'rotation', [True, False, False, False]),
+    ('ego_pose', 'translation', [1.5, True, 2]), ('sample_data', 'height', None), ('sample_data', 'width', False),
+    ('calibrated_sensor', 'camera_intrinsic', [[70.5, 0, 31], [0, 70.5, 23], [0, False, 1]])],
     ids=lambda value: f'{value}'[:24])
 def test_no_numbers(root, show, table, column, value):
-    def spoil(rows):
-        for row in rows if value is True else rows[:1]:
-            row[column] = value
-    edit_table(root, table, spoil)
+    edit_table(root, table, lambda rows: rows[0].update({column: value}))
     found = refused(root, rf'{table}.json, record .*: expected {column} to be .*finite number')
     if value in ([0, 0, 0, 0], '1500000000000000', []):
         show(found)
@@ -125,7 +145,8 @@ def test_no_numbers(root, show, table, column, value):
 @pytest.mark.fault(area=AREA, fault='an entry of another kind than the table has', expected='said which', remedy=AGAIN)
 @pytest.mark.parametrize(('table', 'column', 'value'), [
     ('sample', 'token', 7), ('scene', 'name', None), ('sample_data', 'filename', ['x.jpg']), ('sensor', 'channel', 5),
-    ('sample_annotation', 'attribute_tokens', 'parked'), ('map', 'log_tokens', None)])
+    ('sample_annotation', 'attribute_tokens', 'parked'), ('map', 'log_tokens', None), ('map', 'log_tokens', [['log']]),
+    ('map', 'log_tokens', ['log', 7])])
 def test_other_kinds(root, show, table, column, value):
     edit_table(root, table, lambda rows: rows[0].update({column: value}))
     found = refused(root, rf'{table}.json, record .*: expected {column} to be a (text|list of tokens), found ')
@@ -156,14 +177,53 @@ def test_the_devkits_own_reasons(root, show):
     show(caught.value)
 
 
-@pytest.mark.fault(area=AREA, fault='frames of a scene that follow each other in a circle',
-                   expected='said; no endless loop', remedy=AGAIN)
-def test_a_circle(root, show):
-    edit_table(root, 'sample', lambda rows: rows[-1].update(next=rows[-2]['token']))
-    with pytest.raises(ValueError, match='samples after scene-0103-sample-0 lead round in a circle') as caught:
-        cut_frames(root, root.with_name('excerpt'), 1)
-    show(caught.value)
-    assert not root.with_name('excerpt').exists()
+@pytest.mark.fault(area=AREA, fault='the tables of nuScenes-lidarseg without its folder', expected='said',
+                   remedy='Unpack the archives of nuScenes-lidarseg whole, or remove lidarseg.json.')
+@pytest.mark.parametrize('task', ['lidarseg', 'panoptic'])
+def test_half_of_lidarseg(root, show, task):
+    edit_table(root, 'category', lambda rows: [row.update(index=number) for number, row in enumerate(rows)])
+    (root / f'v1.0-mini/{task}.json').write_text(json.dumps([]))
+    with pytest.raises(ValueError, match=f'devkit cannot open .* .FileNotFoundError: .*{task}/v1.0-mini') as caught:
+        create_info_files(root, 'v1.0-mini')
+    if task == 'lidarseg':
+        show(caught.value)
+
+
+@pytest.mark.parametrize('refusal', [MemoryError('many'), PermissionError(13, 'Permission denied')], ids=repr)
+def test_what_is_no_fault_of_the_tables(root, monkeypatch, refusal):
+    def no(**arguments):
+        raise refusal
+    monkeypatch.setattr(nuscenes_infos, 'NuScenes', no)
+    with pytest.raises(type(refusal)) as caught:
+        open_nuscenes(root, 'v1.0-mini')
+    assert caught.value is refusal
+
+
+def test_tables_are_in_memory_once(root, monkeypatch):
+    """All of nuScenes takes 5 GB: what the devkit had read is gone when the tables are read to say what is wrong."""
+    opened = []
+
+    class Watched(nuscenes_infos.NuScenes):
+        def __init__(self, **arguments):
+            opened.append(weakref.ref(self))
+            super().__init__(**arguments)
+
+    def read_again(folder):
+        assert [reference() for reference in opened] == [None]
+        raise ValueError('read again')
+
+    edit_table(root, 'sample_data', lambda rows: rows[0].update(calibrated_sensor_token='gone'))
+    monkeypatch.setattr(nuscenes_infos, 'NuScenes', Watched)
+    monkeypatch.setattr(nuscenes_infos, 'read_tables', read_again)
+    with pytest.raises(ValueError, match='read again'):
+        open_nuscenes(root, 'v1.0-mini')
+
+
+def test_maps_are_looked_at_before_the_devkit_reads(root, monkeypatch):
+    monkeypatch.setattr(nuscenes_infos, 'NuScenes', lambda **arguments: pytest.fail('read all tables'))
+    (root / 'maps').unlink()
+    with pytest.raises(FileNotFoundError, match='There is no map .*map.png'):
+        open_nuscenes(root, 'v1.0-mini')
 
 
 def test_the_whole_ones_are_read(root):

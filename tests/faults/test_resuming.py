@@ -1,5 +1,8 @@
 """Trainings that resume from what does not fit, or begin where another one was."""
 import os
+import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -114,6 +117,20 @@ def test_an_earlier_training(work_dir, warned, show):
     said, = [text for text in warned if 'earlier training' in text]
     assert 'holds 3 checkpoints' in said and 'the newest epoch_3.pth' in said
     show(said)
+
+
+@pytest.mark.fault(area=AREA, fault='two trainings in one work directory', expected='the second is refused',
+                   remedy='Let the first end, or stop it; or name another --work-dir.')
+def test_two_trainings(tmp_path, show):
+    hold = ('import sys, time\nfrom scene_qformer.engine.training_lock import lock_folder\nlock_folder(sys.argv[1])\n'
+            "print('held', flush=True)\ntime.sleep(60)")
+    with subprocess.Popen([sys.executable, '-c', hold, str(tmp_path)], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == 'held\n'
+        with pytest.raises(RuntimeError, match=f'Another training .process {first.pid} on') as error:
+            make_runner(tmp_path).train()
+        first.kill()
+    show(re.sub(r'process \d+ on [^)]+', 'process 4711 on node7', str(error.value)))
+    assert not list(tmp_path.glob('*.pth'))
 
 
 @pytest.mark.fault(area=AREA, fault='a kill has left a checkpoint half written', expected='said; it is removed',

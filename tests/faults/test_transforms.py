@@ -37,7 +37,7 @@ def refused(match, results, name, error=ValueError, **settings):
 EDITING = {
     'ResizeSurroundImages': dict(size=(29, 23)), 'CropSurroundImages': dict(size=(29, 23)),
     'PadSurroundImages': dict(size_divisor=32), 'RandomWarpSurroundImages': {}, 'RandomMirrorScene': dict(prob=1.),
-    'RandomDropCameras': dict(prob=1.), 'DropCameras': dict(cam_names=['CAM_FRONT']), 'PackSceneInputs': {}}
+    'RandomDropCameras': dict(prob=1.), 'DropCameras': dict(cam_names=['CAM_FRONT'])}
 
 
 @fault('a transform of images stands before the one that loads them', ORDER)
@@ -46,6 +46,16 @@ EDITING = {
 def test_no_images(show, name, images):
     error = refused(f'{name} found no images in sample sample-7', frame(img=images), name, **EDITING[name])
     if name == 'CropSurroundImages':
+        show(error)
+
+
+@fault('a frame is packed that has no images', 'Put LoadSurroundImages before it; behind LoadSceneTokens, '
+       'PackSceneTokens.')
+@pytest.mark.parametrize('images', [None, []], ids=['none', 'an empty list'])
+def test_nothing_to_pack(show, images):
+    error = refused('PackSceneInputs is to pack img, and sample sample-7 has no images', frame(img=images),
+                    'PackSceneInputs')
+    if images is None:
         show(error)
 
 
@@ -112,6 +122,11 @@ def test_never_dropped(show, left):
                     'RandomDropCameras', prob=0., min_left=left)
     if left == 3:
         show(error)
+
+
+def test_a_single_camera_is_left():
+    single = frame(img=frame()['img'][:1])
+    assert TRANSFORMS.build(dict(type='mmdet3d.RandomDropCameras', prob=1.))(single)['img'][0].all()
 
 
 @fault('frames without questions, of which some are to be chosen',

@@ -1,14 +1,16 @@
 """Calibration of one frame, from wherever it comes: the devkit, an info dict, arrays."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..geometry import invert, to_homogeneous
 from .camera_faults import absent_camera
-from .image_size import read_size
+from .settings import read_size
 
 _SHAPES = {'cam2img': ((3, 3), (3, 4), (4, 4)), 'lidar2cam': ((3, 4), (4, 4))}
 
@@ -107,9 +109,9 @@ def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:
 
 
 def _from_arrays(cameras: Mapping, cam_names: Sequence[str]) -> dict[str, dict]:
-    if unknown := [str(key) for key in cameras if key not in (*_SHAPES, 'image_size')]:
-        raise ValueError(f'The calibration has {", ".join(unknown)}, which is not known. Expected cam2img, lidar2cam '
-                         'and, if known, image_size=(width, height).')
+    if unknown := [str(key) for key in cameras if key != 'image_size' and re.search('size|width|height', str(key))]:
+        raise ValueError(f'The calibration has {", ".join(unknown)}, which is not known. Say the size of the images as '
+                         'image_size=(width, height).')
     stacked = {}
     for key, shapes in _SHAPES.items():
         if key not in cameras:
@@ -155,10 +157,21 @@ def check_matrices(camera: Mapping, name: str) -> dict[str, np.ndarray]:
 
 def _numbers(matrices: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(matrices, dtype=np.float64)
+        array = np.asarray(_plain(matrices))
+        if array.dtype.kind not in 'iuf':
+            raise TypeError('its entries are ' + ('texts' if array.dtype.kind in 'US' else array.dtype.name))
+        return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f'Expected {what} as a matrix of numbers, got a {type(matrices).__name__} that is none '
                          f'({error}).') from error
+
+
+def _plain(matrices: Any) -> Any:
+    """Tensors as arrays, of whatever device and precision, with gradients or without."""
+    if isinstance(matrices, Tensor):
+        values = matrices.detach().cpu()
+        return (values.double() if values.is_floating_point() else values).numpy()
+    return [_plain(entry) for entry in matrices] if isinstance(matrices, (list, tuple)) else matrices
 
 
 def _check_last_row(matrix: np.ndarray, key: str, name: str) -> None:
@@ -167,7 +180,7 @@ def _check_last_row(matrix: np.ndarray, key: str, name: str) -> None:
     if not np.allclose(row, expected, atol=1e-3):
         raise ValueError(f'Expected {", ".join(map(str, expected))} in row {len(expected)} of {key} of {name}, got '
                          f'{", ".join(f"{number:g}" for number in row)}. Points are columns here: transpose the matrix '
-                         'if it is for rows.')
+                         'if it is for rows. If that row is a multiple, divide the matrix by it.')
 
 
 def _use_camera(name: str, by_name: Mapping, on_fault: str) -> dict:
@@ -188,6 +201,6 @@ def _check_camera(name: str, camera: Mapping) -> dict:
     if 'img_path' in camera:
         checked['img_path'] = camera['img_path']
     size = camera.get('width'), camera.get('height')
-    if size != (None, None):
+    if any(size):  # (0, 0) means that nobody knows, too
         checked['size'] = read_size(size, f'the image size of {name}')
     return checked

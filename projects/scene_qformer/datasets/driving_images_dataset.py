@@ -15,6 +15,7 @@ from .nuscenes_scene_dataset import NUSCENES_CAMERAS
 from .questions import DrivingQuestion
 from .questions.by_frame import load_by_sample, name_of
 from .seeded_samples import SeededSamples
+from .settings import check_names
 
 
 @DATASETS.register_module()
@@ -60,9 +61,7 @@ class DrivingImagesDataset(SeededSamples, TolerantFrames, BaseDataset):
                  **kwargs) -> None:
         self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.questions = questions
-        self.cam_names = tuple(cam_names)
-        if isinstance(cam_names, str) or not cam_names or len(set(cam_names)) != len(self.cam_names):
-            raise ValueError(f'Expected cam_names to be a list of one or more different names, got {cam_names!r}.')
+        self.cam_names = check_names(cam_names, 'cam_names of DrivingImagesDataset')
         self.check_images = check_images
         self.backend_args = backend_args
         self.box_type_3d, self.box_mode_3d = get_box_type(box_type_3d)

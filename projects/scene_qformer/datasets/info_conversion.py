@@ -11,6 +11,7 @@ import numpy as np
 
 from ..durable_file import OF_A_TOOL, write_durably
 from .info_file import load_info_file
+from .output_files import check_outputs
 
 ENDINGS = ('.json', '.pkl')
 
@@ -28,6 +29,7 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
 
     Raises:
         FileExistsError: If ``target`` is there, and ``overwrite`` is False.
+        NotADirectoryError: If a file stands where its folder should be.
         FileNotFoundError: If ``source`` is missing.
         ValueError: If an ending is another one, ``source`` is damaged or carries code, or it holds something that JSON
             would change: keys that are no texts, bytes, sets, infinity.
@@ -37,8 +39,7 @@ def convert_info_file(source: str | Path, target: str | Path, overwrite: bool = 
     for path in (source, target):
         if path.suffix not in ENDINGS:
             raise ValueError(f'Expected info files to end in {" or ".join(ENDINGS)}, got {path}.')
-    if target.exists() and not overwrite:
-        raise FileExistsError(f'{target} is already there. Give --overwrite to replace it, or another name.')
+    check_outputs([target], overwrite, 'another name')
     try:
         read = load_info_file(source)  # first: it says how a file that is missing is made
         content = _Plain(source).of(read, 'the file')

@@ -1,6 +1,7 @@
 """Reading mmdet3d's info files: without running code from them, and with errors that say how to make a right one."""
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,36 @@ def check_version(found: str | None, expected: str | None, path: str | Path) -> 
         raise ValueError(f"The config says version '{expected}', but {path} was made from version '{found}'.\nSet "
                          f"metainfo=dict(version='{found}') or leave it out, or create the info file from the other "
                          f'version: python tools/create_data.py --root {Path(path).parent} --version {expected}')
+
+
+def check_once(data_list: Sequence[dict], path: str | Path) -> None:
+    """Check that no sample is listed twice: for who counts samples. To train on, a list may repeat some.
+
+    Raises:
+        ValueError: Names the sample and its first two entries.
+    """
+    first: dict[str, int] = {}
+    for number, info in enumerate(data_list):
+        token = info['token']
+        if first.setdefault(token, number) != number:
+            raise ValueError(f"Entries {first[token]} and {number} of 'data_list' of {path} are both about sample "
+                             f'{token:.80}: it would count twice. Expected each sample once, where models are '
+                             'evaluated and questions are made.\nCreate the info file anew with tools/create_data.py. '
+                             'To train on some samples more often, wrap the training dataset in CBGSDataset or '
+                             'RepeatDataset in the config; the info file need not repeat them.')
+
+
+def parts_of_their_own(data_list: Sequence[dict]) -> list[dict]:
+    """The same entries, such that what is changed in one changes no other.
+
+    Where a sample is repeated, a pickle may hold its parts once.
+    """
+    seen: set[str] = set()
+    infos = []
+    for info in data_list:
+        infos.append(copy.deepcopy(info) if info['token'] in seen else info)
+        seen.add(info['token'])
+    return infos
 
 
 def check_cameras(info: dict, cam_names: Sequence[str], path: str | Path) -> None:
@@ -139,12 +170,8 @@ def _check_frames(content: dict, path: str, how: str) -> None:
         if not isinstance(content[key], kind):
             raise ValueError(f'Expected {key!r} of {path} to be a {kind.__name__}, found a '
                              f'{type(content[key]).__name__}.\nCreate it anew with\n{how}')
-    first: dict[str, int] = {}
     for number, info in enumerate(content['data_list']):
         if not isinstance(info, dict) or not isinstance(info.get('token'), str) or not info['token']:
             found = f'its token is {info.get("token")!r:.80}' if isinstance(info, dict) else f'it is {info!r:.80}'
             raise ValueError(f"Expected entry {number} of 'data_list' of {path} to be a dict with the 'token' of its "
                              f'sample, but {found}.\nCreate it anew with\n{how}')
-        if first.setdefault(info['token'], number) != number:
-            raise ValueError(f"Entries {first[info['token']]} and {number} of 'data_list' of {path} are both about "
-                             f'sample {info["token"]:.80}: it would count twice.\nCreate it anew with\n{how}')

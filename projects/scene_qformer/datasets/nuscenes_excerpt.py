@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from .nuscenes_infos import SPLITS
-from .nuscenes_tables import read_tables
+from .nuscenes_tables import follow, read_tables
 
 
 def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | None = None, first: int = 0) -> str:
@@ -40,7 +40,7 @@ def cut_frames(root: str | Path, out: str | Path, num_frames: int, scene: str | 
         raise FileExistsError(f'{out} is there already: remove it, or name another folder.')
     tables = read_tables(root / version)
     record = _find_scene(tables['scene'], version, scene)
-    tokens = _frames_of(tables['sample'], record['first_sample_token'])
+    tokens = _frames_of(record, tables['sample'], root / version)
     chosen = tokens[first:first + num_frames]
     if len(chosen) < num_frames or num_frames < 1 or first < 0:
         raise ValueError(f'Scene {record["name"]} has {len(tokens)} frames: there are no {num_frames} from index '
@@ -78,16 +78,17 @@ def _find_scene(scenes: list[dict], version: str, name: str | None) -> dict:
     return found
 
 
-def _frames_of(samples: list[dict], token: str) -> list[str]:
-    """Tokens from ``token`` on, in the order of time."""
-    following = {row['token']: row['next'] for row in samples}
+def _frames_of(scene: dict, samples: list[dict], folder: Path) -> list[str]:
+    """Tokens of a scene's samples, in the order of time."""
+    by_token = {row['token']: row for row in samples}
+    row = follow(scene, 'first_sample_token', by_token.__getitem__, folder / 'scene.json', 'sample')
     tokens: list[str] = []
-    while token:
-        if len(tokens) > len(following):
+    while row is not None:
+        if len(tokens) > len(by_token):
             raise ValueError(f'The samples after {tokens[0]} lead round in a circle: the column next of sample.json is '
                              'wrong. Unpack the metadata archive again.')
-        tokens.append(token)
-        token = following[token]
+        tokens.append(row['token'])
+        row = follow(row, 'next', by_token.__getitem__, folder / 'sample.json', 'sample')
     return tokens
 
 
@@ -96,7 +97,8 @@ def _cut_chains(rows: list[dict]) -> None:
     there = {row['token'] for row in rows}
     for row in rows:
         for key in ('prev', 'next'):
-            row[key] = row[key] if row[key] in there else ''
+            token = row.get(key)
+            row[key] = token if isinstance(token, str) and token in there else ''
 
 
 def _cut_instances(instances: list[dict], annotations: list[dict]) -> list[dict]:

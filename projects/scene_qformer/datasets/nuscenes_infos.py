@@ -18,7 +18,9 @@ The result equals, field by field, what mmdet3d 1.4's own converter writes (``nu
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,15 @@ from tqdm import tqdm
 from ..durable_file import OF_A_TOOL, write_durably
 from ..inside_folder import check_inside
 from .nuscenes_scene_dataset import NUSCENES_CAMERAS
-from .nuscenes_tables import TABLES, check_maps, check_tables, read_tables, require_tables
+from .nuscenes_tables import (
+    TABLES,
+    check_maps,
+    check_tables,
+    check_velocity_tokens,
+    follow,
+    read_tables,
+    require_tables,
+)
 from .output_files import check_outputs
 
 CLASSES = NuScenesDataset.METAINFO['classes']
@@ -59,8 +69,8 @@ def open_nuscenes(root: str | Path, version: str) -> NuScenes:
 
     Raises:
         FileNotFoundError: If the root, the version's folder, a table or a map is missing; says what there is.
-        ValueError: If the version is not one of the official ones, or a table is damaged: see
-            :mod:`scene_qformer.datasets.nuscenes_tables`.
+        ValueError: If the version is not one of the official ones, a table is damaged (see
+            :mod:`scene_qformer.datasets.nuscenes_tables`), or the devkit does not open it, for another reason.
     """
     root = Path(root)
     if version not in SPLITS:
@@ -75,14 +85,18 @@ def open_nuscenes(root: str | Path, version: str) -> NuScenes:
         raise FileNotFoundError(f'{root} has no folder {version}. Versions there: {", ".join(there) or "none"}. Unpack '
                                 'the metadata archive there or give another --version.')
     require_tables(folder)
+    check_maps(folder, root)
+    nusc = None
     try:
         nusc = NuScenes(version=version, dataroot=str(root), verbose=False)
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # on bad tables the devkit raises nearly anything
-        check_maps(read_tables(folder)['map'], root)  # says what is wrong, if it is in what is read here
-        raise ValueError(f'The nuScenes devkit cannot open {folder} ({type(error).__name__}: {error}). Unpack the '
-                         'archives of this version again.') from error
+        if isinstance(error, (OSError, MemoryError)) and not isinstance(error, FileNotFoundError):
+            raise
+        failure = f'{type(error).__name__}: {error}'  # the error itself would keep all tables in memory
+    if nusc is None:
+        read_tables(folder)  # says what is wrong, if it is in what is read here
+        raise ValueError(f'The nuScenes devkit cannot open {folder} ({failure}). Unpack the archives of this version '
+                         'again; those of nuScenes-lidarseg or -panoptic whole, with their folders, or not at all.')
     check_tables({table: getattr(nusc, table) for table in TABLES}, folder)
     return nusc
 
@@ -121,14 +135,15 @@ def create_info_files(
     out = Path(root if out is None else out)
     targets = {split: out / f'nuscenes_infos_{split}.pkl' for split in SPLITS.get(version, ())}
     check_outputs(targets.values(), overwrite)
+    print(f'Reading the tables of {root}', flush=True)
     nusc = open_nuscenes(root, version)
     out.mkdir(parents=True, exist_ok=True)
     samples = split_samples(nusc, version)
-    _check_files(nusc, [sample for group in samples.values() for sample in group])
+    annotated = version != 'v1.0-test'
+    _check_samples(nusc, [sample for group in samples.values() for sample in group], annotated, max_sweeps)
 
     for split, path in targets.items():
-        options = dict(annotated=version != 'v1.0-test', max_sweeps=max_sweeps)
-        frames = _convert(nusc, samples[split], options, workers)
+        frames = _convert(nusc, samples[split], dict(annotated=annotated, max_sweeps=max_sweeps), workers)
         data_list = []
         for index, (info, others) in enumerate(
                 tqdm(frames, f'{version} {split}', total=len(samples[split]), unit='frame')):
@@ -166,10 +181,18 @@ def split_samples(nusc: NuScenes, version: str) -> dict[str, list[dict]]:
 
 
 def sample_info(nusc: NuScenes, sample: dict, annotated: bool, max_sweeps: int) -> tuple[dict, list[str]]:
-    """One frame's info, less its ``sample_idx``, and the names of its categories that are none of the ten classes."""
+    """One frame's info, less its ``sample_idx``, and the names of its categories that are none of the ten classes.
+
+    Cameras that the sample lacks are left out.
+
+    Raises:
+        ValueError: If it lacks the LiDAR, or a sweep is not there.
+    """
+    _require_sensors(nusc, sample, ('LIDAR_TOP', ), 'the LiDAR, at whose time and in whose frame an info is')
     lidar = nusc.get('sample_data', sample['data']['LIDAR_TOP'])
     lidar2global = _sensor2global(nusc, lidar)
-    images = {name: _image_info(nusc, sample['data'][name], lidar2global) for name in NUSCENES_CAMERAS}
+    images = {name: _image_info(nusc, sample['data'][name], lidar2global) for name in NUSCENES_CAMERAS
+              if name in sample['data']}
     info: dict[str, Any] = dict(
         token=sample['token'],
         timestamp=sample['timestamp'] / 1e6,
@@ -187,7 +210,7 @@ def sample_info(nusc: NuScenes, sample: dict, annotated: bool, max_sweeps: int) 
     if annotated:
         info['instances'], others = _instances(nusc, sample, lidar2global[:3, :3])
         info['cam_instances'] = {
-            name: get_nuscenes_2d_boxes(nusc, image['sample_data_token'], visibilities=['', '1', '2', '3', '4'])
+            name: get_nuscenes_2d_boxes(nusc, image['sample_data_token'], visibilities=[None, '', '1', '2', '3', '4'])
             for name, image in images.items()
         }
         if 'lidarseg' in nusc.table_names:
@@ -234,21 +257,33 @@ def _image_info(nusc: NuScenes, token: str, lidar2global: np.ndarray) -> dict:
 
 
 def _sweep_infos(nusc: NuScenes, lidar: dict, lidar2global: np.ndarray, max_sweeps: int) -> list[dict]:
-    sweeps: list[dict] = []
-    record = lidar
-    while record['prev'] and len(sweeps) < max_sweeps:
-        record = nusc.get('sample_data', record['prev'])
-        sweeps.append(
-            dict(
-                timestamp=record['timestamp'] / 1e6,
-                ego2global=_pose(nusc.get('ego_pose', record['ego_pose_token'])),
-                lidar_points=dict(
-                    num_pts_feats=None,  # mmdet3d's converter leaves it open
-                    lidar_path=f'{DOCUMENTED_ROOT}/{record["filename"]}',
-                    lidar2ego=_pose(nusc.get('calibrated_sensor', record['calibrated_sensor_token'])),
-                    lidar2sensor=_lidar2sensor(nusc, record, lidar2global)),
-                sample_data_token=record['token']))
-    return sweeps
+    return [
+        dict(
+            timestamp=record['timestamp'] / 1e6,
+            ego2global=_pose(nusc.get('ego_pose', record['ego_pose_token'])),
+            lidar_points=dict(
+                num_pts_feats=None,  # mmdet3d's converter leaves it open
+                lidar_path=f'{DOCUMENTED_ROOT}/{record["filename"]}',
+                lidar2ego=_pose(nusc.get('calibrated_sensor', record['calibrated_sensor_token'])),
+                lidar2sensor=_lidar2sensor(nusc, record, lidar2global)),
+            sample_data_token=record['token'])
+        for record in _sweeps(nusc, lidar, max_sweeps)]
+
+
+def _sweeps(nusc: NuScenes, lidar: dict, max_sweeps: int) -> Iterator[dict]:
+    """The records of the sweeps before a key frame, newest first.
+
+    Raises:
+        ValueError: If one is not there.
+    """
+    path = Path(nusc.dataroot, nusc.version, 'sample_data.json')
+    for _ in range(max_sweeps):
+        before = follow(lidar, 'prev', partial(nusc.get, 'sample_data'), path, 'sample_data',
+                        ' Or give --max-sweeps 0, which does without the sweeps before key frames.')
+        if before is None:
+            return
+        lidar = before
+        yield lidar
 
 
 def _pose(record: dict) -> list[list[float]]:
@@ -268,16 +303,30 @@ def _lidar2sensor(nusc: NuScenes, record: dict, lidar2global: np.ndarray) -> lis
     return (_sensor2global(nusc, record, inverse=True) @ lidar2global).astype(np.float32).tolist()
 
 
+def _require_sensors(nusc: NuScenes, sample: dict, names: Sequence[str], needed: str) -> None:
+    lacking = [name for name in names if name not in sample['data']]
+    if lacking:
+        raise ValueError(f'Sample {sample["token"]} of {nusc.dataroot} has no {", ".join(lacking)} in the table '
+                         f'sample_data; it has {", ".join(sample["data"]) or "nothing"}. Every key frame needs '
+                         f'{needed}. Unpack the metadata archive again. To do without the sample, remove its records '
+                         'from sample.json, sample_data.json and sample_annotation.json, and let prev and next of '
+                         'those before and after lead past them.')
+
+
+def _check_samples(nusc: NuScenes, samples: list[dict], annotated: bool, max_sweeps: int) -> None:
+    """Look for all that is read of the samples, before the work begins."""
+    _check_files(nusc, samples)
+    for sample in samples:
+        deque(_sweeps(nusc, nusc.get('sample_data', sample['data']['LIDAR_TOP']), max_sweeps), maxlen=0)
+    if annotated:
+        check_velocity_tokens(nusc.sample_annotation, Path(nusc.dataroot, nusc.version))
+
+
 def _check_files(nusc: NuScenes, samples: list[dict]) -> None:
     """Every key frame must have its cameras' files; LiDAR files are only listed, so lacking ones are just reported."""
     lacking_lidar = 0
     for sample in samples:
-        lacking = [name for name in (*NUSCENES_CAMERAS, 'LIDAR_TOP') if name not in sample['data']]
-        if lacking:
-            raise ValueError(f'Sample {sample["token"]} of {nusc.dataroot} has no {", ".join(lacking)} in the table '
-                             f'sample_data; it has {", ".join(sample["data"]) or "nothing"}. Every key frame needs the '
-                             'six cameras and the LiDAR. Unpack the metadata archive again, or leave the sample out of '
-                             'the tables.')
+        _require_sensors(nusc, sample, (*NUSCENES_CAMERAS, 'LIDAR_TOP'), 'the six cameras and the LiDAR')
         for name in (*NUSCENES_CAMERAS, 'LIDAR_TOP'):
             check_inside(nusc.get('sample_data', sample['data'][name])['filename'], nusc.dataroot,
                          f'Table sample_data of {nusc.dataroot}, {name} of sample {sample["token"]}')

@@ -7,10 +7,18 @@ from mmdet3d.datasets import NuScenesDataset
 from mmdet3d.registry import DATASETS
 
 from .camera_faults import TolerantFrames, check_some_frame_has
-from .info_file import check_cameras, check_paths, check_version, keep_usable_cameras, load_info_file
+from .info_file import (
+    check_cameras,
+    check_once,
+    check_paths,
+    check_version,
+    keep_usable_cameras,
+    load_info_file,
+    parts_of_their_own,
+)
 from .seeded_samples import SeededSamples
+from .settings import check_names
 from .transforms.cached_tokens import LoadSceneTokens
-from .transforms.settings import check_names
 
 # The order in which mmdet3d's converter lists the cameras; camera IDs count in this order.
 NUSCENES_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')
@@ -39,13 +47,16 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
             not choose what is read. Links in the data root are always followed.
         on_fault: What happens where a camera's file, entry or calibration is broken: ``stop``, in training ``skip``, or
             ``mask``; see ``camera_faults.py``.
+        each_sample_once: Refuse an info file that lists a sample more than once. Defaults to ``test_mode``: in an
+            evaluation it would count twice, and in training it may be repeated on purpose.
         **kwargs: As in :class:`mmdet3d.datasets.NuScenesDataset`.
 
     Raises:
         FileNotFoundError: If there is no data root or no info file.
         ValueError: If the info file is damaged, empty, of another era, of another version than ``metainfo`` says, or
-            lacks a camera; if the pipeline reads cached tokens of other frames; ``cam_names`` or the classes are none;
-            frames without boxes are to be replaced, and all are without; or samples of a test are to be skipped.
+            lacks a camera or, in a test, lists a sample twice; the pipeline reads cached tokens of other frames;
+            ``cam_names`` or the classes are none; frames without boxes are to be replaced, and all are without; or
+            samples of a test are to be skipped.
     """
 
     METAINFO = {key: value for key, value in NuScenesDataset.METAINFO.items() if key != 'version'}
@@ -61,12 +72,12 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
                  filter_empty_gt: bool = False,
                  paths_outside_root: bool = False,
                  on_fault: str = 'stop',
+                 each_sample_once: bool | None = None,
                  **kwargs) -> None:
         self.cam_names = check_names(cam_names, 'cam_names of NuScenesSceneDataset')
         self.set_policy(on_fault, kwargs.get('test_mode', False))
         self.paths_outside_root = paths_outside_root
-        if not self.cam_names or len(set(self.cam_names)) != len(self.cam_names):
-            raise ValueError(f'Expected cam_names to be one or more different names, got {self.cam_names}.')
+        self.each_sample_once = kwargs.get('test_mode', False) if each_sample_once is None else each_sample_once
         self._check_classes((kwargs.get('metainfo') or {}).get('classes'))
         if data_prefix is None:
             data_prefix = {name: f'samples/{name}' for name in self.cam_names}
@@ -92,9 +103,11 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
         if not content['data_list']:
             raise ValueError(f'The info file {self.ann_file} holds no frames: the root it was made from has no scene '
                              'of this split. Use another ann_file or a root with such scenes.')
+        if self.each_sample_once:
+            check_once(content['data_list'], self.ann_file)
         for key, value in content['metainfo'].items():
             self._metainfo.setdefault(key, value)
-        frames = [self.parse_data_info(info) for info in content['data_list']]
+        frames = [self.parse_data_info(info) for info in parts_of_their_own(content['data_list'])]
         check_some_frame_has(frames, self.cam_names, self.ann_file)
         if self.filter_empty_gt and not self.test_mode and not any(
                 len(frame['ann_info']['gt_labels_3d']) for frame in frames):
@@ -109,9 +122,9 @@ class NuScenesSceneDataset(SeededSamples, TolerantFrames, NuScenesDataset):
             return
         known = self.METAINFO['classes']
         names = check_names(classes, 'metainfo.classes of NuScenesSceneDataset')
-        if not names or len(set(names)) != len(names) or set(names) - set(known):
-            raise ValueError(f'Expected metainfo.classes of NuScenesSceneDataset to be one or more different ones of '
-                             f'{", ".join(known)}; got {", ".join(names) or "none"}.')
+        if set(names) - set(known):
+            raise ValueError(f'Expected metainfo.classes of NuScenesSceneDataset to be some of {", ".join(known)}; got '
+                             f'{", ".join(names)}.')
 
     def parse_data_info(self, info: dict) -> dict:
         """Keep the configured cameras, in their order; join paths and parse annotations as mmdet3d does."""

@@ -5,8 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def check_outputs(paths: Iterable[Path], overwrite: bool) -> None:
+def check_outputs(paths: Iterable[Path], overwrite: bool, other: str = 'another --out') -> None:
     """Check that files can be written without replacing others unasked.
+
+    Args:
+        paths: The files.
+        overwrite: Whether others may be replaced.
+        other: What to give to write elsewhere, for errors.
 
     Raises:
         FileExistsError: If some are there, and ``overwrite`` is False.
@@ -20,4 +25,4 @@ def check_outputs(paths: Iterable[Path], overwrite: bool) -> None:
                                      'folder.')
     existing = [str(path) for path in paths if path.exists()]
     if existing and not overwrite:
-        raise FileExistsError(f'{", ".join(existing)} already there. Give --overwrite to replace, or another --out.')
+        raise FileExistsError(f'{", ".join(existing)} already there. Give --overwrite to replace, or {other}.')

@@ -15,6 +15,7 @@ from mmengine.runner import find_latest_checkpoint
 from ..durable_file import PARTIAL, write_durably
 from .durable_backend import DurableBackend
 from .resume_choice import agree_on_checkpoint
+from .training_lock import lock_folder, release_folder
 from .whole_checkpoint import NOTE, training_checkpoints
 
 OUTDATED = 'outdated_checkpoints'  # in the message hub: names of files that go when this checkpoint is on the disk
@@ -68,9 +69,12 @@ class DurableCheckpointHook(CheckpointHook):
       time, training begins. With mmengine's ``FlexibleRunner``, which loads before its hooks are called, that needs
       ``choose_checkpoint``, as in ``tools/train.py``.
 
+    - One training at a time writes into a folder; see ``training_lock.py``.
+
     Checkpoints on remote storage are left to mmengine.
 
     Raises:
+        RuntimeError: If another training writes into the folder.
         NotWrittenError: If the disk is full; the last checkpoint is intact.
         ValueError: On resuming, if no checkpoint is whole, or the one that is named holds no state of the optimizer.
     """
@@ -97,6 +101,7 @@ class DurableCheckpointHook(CheckpointHook):
         folder = Path(self.out_dir)
         if not is_main_process() or not folder.is_dir():
             return
+        lock_folder(folder)
         if runner._resume and isinstance(self.file_backend, _RemovesLater):
             self._remove_what_a_kill_left(runner, folder)
         for path in folder.glob(f'.*{PARTIAL}'):
@@ -107,6 +112,12 @@ class DurableCheckpointHook(CheckpointHook):
             runner.logger.warning(
                 f'{folder} holds {len(there)} checkpoints of an earlier training, the newest {there[0].name}. This '
                 'training begins anew and replaces those of the same names. To go on with the earlier one: --resume.')
+
+    def after_train(self, runner: Any) -> None:
+        """As mmengine's; and let others train here."""
+        super().after_train(runner)
+        if is_main_process():
+            release_folder(self.out_dir)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Put the place right."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ class TokenCacheWriter:
         self._lock = FileLock(str(self.folder / '.lock'), timeout=0)
         self._split = ''
         self._pending: dict[str, Tensor] = {}
-        self._reasons: list[str] = []
+        self._masked: dict[str, list[str]] = {}
 
     def __enter__(self) -> TokenCacheWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,19 +96,21 @@ class TokenCacheWriter:
                                            f'with {frames}. {_WAY_OUT}')
             self._remove(f'{split}-')
         self._index['data'][split] = data
-        self._split, self._reasons = split, []
+        self._split = split
         write_index(self.folder, self._index)
 
     def missing(self, sample_tokens: Sequence[str]) -> list[str]:
         """Those that the cache does not hold, in their order."""
         return [token for token in sample_tokens if token not in self._index['samples']]
 
-    def add(self, sample_token: str, tokens: Tensor) -> None:
+    def add(self, sample_token: str, tokens: Tensor, masked: Mapping[str, str] | None = None) -> None:
         """Put a sample into the shard that is being filled.
 
         Args:
             sample_token: Of nuScenes.
             tokens: ``(Q, C)`` or ``(Q, D)``, on the CPU.
+            masked: Camera to reason, of those that the frame does without; goes into :attr:`notes`, as a reader cannot
+                see it in the tokens.
 
         Raises:
             ValueError: If a value is not finite or, in the type of the cache, not within its range; or if the shape is
@@ -125,21 +127,15 @@ class TokenCacheWriter:
                              f'value {largest:g}): ' + ('the model gives NaN or infinity.' if not largest < float('inf')
                                                         else 'use bfloat16, which has the range of float32.'))
         self._pending[sample_token] = stored.contiguous()
+        self._masked[sample_token] = [f'{sample_token} {camera}: {" ".join(reason.split())}'  # a line each
+                                      for camera, reason in (masked or {}).items()]
         if len(self._pending) >= self.shard_size:
             self.flush()
 
-    def note_masked(self, reasons: Sequence[str]) -> Path:
-        """Note, before their tokens are added, what frames lack: a reader of the cache cannot see it.
-
-        Args:
-            reasons: Of a camera and a frame each.
-
-        Returns:
-            The file of the split. They are written into it before the shard of their tokens, each once, however often
-            an extraction was begun anew.
-        """
-        self._reasons += (' '.join(text.split()) for text in reasons)  # a line each
-        return self._notes_path
+    @property
+    def notes(self) -> Path:
+        """The file of the split that lists the cameras which frames do without: ``<sample> <camera>: <reason>``."""
+        return self.folder / f'{self._split}{_NOTES}'
 
     def flush(self) -> None:
         """Write the shard that is being filled, and first what its frames lack.
@@ -158,21 +154,16 @@ class TokenCacheWriter:
             fingerprint=self.provenance.fingerprint, split=self._split, values_sha256=tensors_sha256(self._pending)))
         write_durably(path, content, OF_A_TOOL)
         self._take_in(path.name, hashlib.sha256(content).hexdigest(), list(self._pending))
-        self._pending = {}
+        self._pending, self._masked = {}, {}
         write_index(self.folder, self._index)
 
-    @property
-    def _notes_path(self) -> Path:
-        return self.folder / f'{self._split}{_NOTES}'
-
     def _write_notes(self) -> None:
-        if not self._reasons:
-            return
-        path = self._notes_path
-        known = path.read_text('utf-8', 'replace').splitlines() if path.exists() else []
-        lines = dict.fromkeys((*known, *self._reasons))  # an extraction that was killed noted some of them
-        write_durably(path, ''.join(f'{line}\n' for line in lines).encode(), OF_A_TOOL)
-        self._reasons = []
+        """Before the shard: after a kill in between, its samples are missing, and what is noted of them is replaced."""
+        lines = self.notes.read_text('utf-8', 'replace').splitlines() if self.notes.exists() else []
+        kept = [line for line in lines if line.partition(' ')[0] not in self._pending]
+        noted = [line for token in self._pending for line in self._masked.get(token, ())]
+        if noted or kept != lines:
+            write_durably(self.notes, ''.join(f'{line}\n' for line in (*kept, *noted)).encode(), OF_A_TOOL)
 
     def _open(self) -> None:
         fresh = dict(format=FORMAT, **self.provenance.to_index(), shape=None, data={}, shards={}, samples={})
@@ -186,8 +177,9 @@ class TokenCacheWriter:
             if differences:
                 self._remove()
                 self._index = fresh
-        for path in self.folder.glob(f'.*{PARTIAL}'):
-            path.unlink()
+        for name in (FILE_NAME, f'*{_SUFFIX}', f'*{_NOTES}'):  # the lock says that no other writer is at work on these
+            for path in self.folder.glob(f'.{name}*{PARTIAL}'):
+                path.unlink()
         self._forget_lost_shards()
         for path in sorted(self.folder.glob(f'*{_SUFFIX}')):
             if path.name not in self._index['shards']:

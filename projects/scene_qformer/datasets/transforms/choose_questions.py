@@ -5,6 +5,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
+from ..settings import check_count
+
 
 @TRANSFORMS.register_module()
 class ChooseQuestions(BaseTransform):
@@ -23,8 +25,7 @@ class ChooseQuestions(BaseTransform):
     """
 
     def __init__(self, num: int) -> None:
-        if not isinstance(num, int) or num < 1:
-            raise ValueError(f'ChooseQuestions keeps at least one question a frame, got num={num!r}.')
+        check_count(num, 'num of ChooseQuestions')
         self.num = num
 
     def transform(self, results: dict) -> dict:

@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
+from ..settings import check_count, check_names, check_number
 from .loaded_images import check_loader_left, loaded_images
-from .settings import check_names
 
 
 @TRANSFORMS.register_module()
@@ -23,27 +22,27 @@ class RandomDropCameras(BaseTransform):
     Args:
         max_dropped: The largest number of cameras to take away.
         prob: The share of frames from which cameras are taken: 1 to ``max_dropped``, each number as often.
-        min_left: So many are left in any case, cameras that were missing before counted as missing.
+        min_left: So many are left in any case, cameras that were missing before counted as missing. Of frames with one
+            camera, none is taken.
 
     Raises:
         ValueError: If a number is out of its range.
     """
 
     def __init__(self, max_dropped: int = 3, prob: float = 0.5, min_left: int = 1) -> None:
-        if (not all(isinstance(number, Real) for number in (max_dropped, min_left, prob)) or max_dropped < 1
-                or not 0 <= prob <= 1 or min_left < 1):
-            raise ValueError('Expected max_dropped and min_left of at least 1 and prob in [0, 1], got '
-                             f'max_dropped={max_dropped!r}, min_left={min_left!r}, prob={prob!r}.')
+        check_count(max_dropped, 'max_dropped of RandomDropCameras')
+        check_number(prob, 'prob of RandomDropCameras')
+        check_count(min_left, 'min_left of RandomDropCameras')
         self.max_dropped, self.prob, self.min_left = max_dropped, prob, min_left
 
     def transform(self, results: dict) -> dict:
         """Drop, or leave, the cameras of one frame.
 
         Raises:
-            ValueError: If there are no images, or so few cameras that none could ever be taken away.
+            ValueError: If there are no images, or no more than ``min_left``, which is above 1: it would do nothing.
         """
         number = len(loaded_images(results, 'RandomDropCameras'))
-        if number <= self.min_left:
+        if 1 < self.min_left >= number:
             raise ValueError(f'RandomDropCameras leaves min_left={self.min_left} cameras, and frames have {number}: it '
                              'would never take one away. Lower min_left, or take it out of the pipeline.')
         # Always drawn, so that what later transforms draw does not depend on what came out.
@@ -65,14 +64,14 @@ class DropCameras(BaseTransform):
     """Make these cameras missing, in every frame; edits what :class:`RandomDropCameras` edits.
 
     Args:
-        cam_names: Their names.
+        cam_names: Their names; () drops none.
 
     Raises:
         ValueError: If ``cam_names`` are no names.
     """
 
     def __init__(self, cam_names: Sequence[str]) -> None:
-        self.cam_names = check_names(cam_names, 'cam_names of DropCameras')
+        self.cam_names = check_names(cam_names, 'cam_names of DropCameras', at_least=0)
 
     def transform(self, results: dict) -> dict:
         """Drop the cameras of one frame.

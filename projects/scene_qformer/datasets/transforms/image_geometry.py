@@ -12,9 +12,8 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import crop_matrix, edit_cam2img, mirror_matrix, pixel_map_between_centers, resize_matrix
-from ..image_size import read_size
+from ..settings import check_count, check_number, check_numbers, check_scale_range, read_size
 from .loaded_images import loaded_images
-from .settings import check_count, check_number, check_numbers, check_scale_range
 
 
 def _set_images(results: dict, images: list[np.ndarray], pixel_maps: np.ndarray) -> dict:

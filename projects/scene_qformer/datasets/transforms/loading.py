@@ -10,7 +10,7 @@ from mmdet3d.registry import TRANSFORMS
 from ...geometry import edit_cam2img, resize_matrix
 from ..calibration import check_matrices, is_calibrated
 from ..camera_faults import UnusableFrame, fault_of, policy_of
-from ..image_size import read_size
+from ..settings import read_size
 from .image_header import check_image_header, jpeg_shape
 
 _REDUCED_DECODING = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}

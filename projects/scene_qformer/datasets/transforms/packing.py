@@ -10,7 +10,6 @@ from mmdet3d.registry import TRANSFORMS
 from ...geometry import compose_lidar2img, invert, to_homogeneous
 from ..calibration import is_calibrated
 from .finite_inputs import check_finite_inputs
-from .loaded_images import loaded_images
 
 _ALWAYS = ('token', 'cam_names', 'camera_mask', 'cam2img', 'lidar2cam', 'lidar2img')
 
@@ -57,10 +56,9 @@ class PackSceneInputs(Pack3DDetInputs):
                  keys: tuple[str, ...] = ('img', 'gt_bboxes_3d', 'gt_labels_3d'),
                  meta_keys: tuple[str, ...] = META_KEYS) -> None:
         known = (*self.INPUTS_KEYS, *self.INSTANCEDATA_3D_KEYS, *self.INSTANCEDATA_2D_KEYS, *self.SEG_KEYS, 'gt_text')
-        if isinstance(keys, str) or (unknown := [key for key in keys if key not in known]):
+        if not isinstance(keys, (list, tuple)) or not set(map(str, keys)) <= set(known):
             raise ValueError(f'Expected keys of {type(self).__name__} to be a list or tuple of some of '
-                             f'{", ".join(known)}; got {keys!r}' + ('.' if isinstance(keys, str) else
-                             f', of which {unknown[0]!r} is none.'))
+                             f'{", ".join(known)}; got {keys!r}.')
         super().__init__(keys=tuple(key for key in keys if key != 'gt_text'), meta_keys=meta_keys)
 
     def pack_single_results(self, results: dict) -> dict:
@@ -71,8 +69,9 @@ class PackSceneInputs(Pack3DDetInputs):
                 finite, of ``cam2img`` and ``lidar2cam`` only one is there, or the frame has questions and was mirrored
                 or scaled; names the sample.
         """
-        if 'img' in self.keys:
-            loaded_images(results, type(self).__name__)
+        if 'img' in self.keys and not len(results.get('img', ())):
+            raise ValueError(f'{type(self).__name__} is to pack img, and sample {results.get("token")} has no images. '
+                             'Put the transform that loads them before it; behind LoadSceneTokens use PackSceneTokens.')
         for key in ('cam2img', 'lidar2cam', 'ori_cam2img'):  # mmdet3d's own loader leaves nested lists
             if key in results:
                 results[key] = to_homogeneous(np.asarray(results[key], dtype=np.float64))

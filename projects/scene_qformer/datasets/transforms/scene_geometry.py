@@ -6,9 +6,9 @@ from mmcv.transforms import BaseTransform
 from mmdet3d.registry import TRANSFORMS
 
 from ...geometry import edit_cam2img, invert, mirror_matrix
+from ..settings import check_number, check_numbers, check_scale_range
 from .image_geometry import mirrored_camera_order
 from .loaded_images import check_loader_left, loaded_images
-from .settings import check_number, check_numbers, check_scale_range
 
 _MIRROR_X = np.diag((-1.0, 1.0, 1.0, 1.0))
 

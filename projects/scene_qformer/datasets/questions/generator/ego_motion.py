@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
+
+from ...nuscenes_tables import follow
 
 LONGEST_GAP = 1.5  # seconds between neighbouring poses; nuScenes annotates every 0.5 s
 
@@ -18,9 +22,15 @@ class EgoMotion(NamedTuple):
 
 
 def ego_motion(nusc: NuScenes, sample: dict) -> EgoMotion | None:
-    """The motion at a sample; None if it has no neighbours, or none that are near in time."""
-    neighbours = [nusc.get('sample', token) for token in (sample['prev'], sample['next']) if token]
-    frames = sorted([sample, *neighbours], key=lambda frame: frame['timestamp'])
+    """The motion at a sample; None if it has no neighbours, or none that are near in time.
+
+    Raises:
+        ValueError: If the sample names a neighbour that is not there.
+    """
+    path, find = Path(nusc.dataroot, nusc.version, 'sample.json'), partial(nusc.get, 'sample')
+    way_out = " Or write '' there, as at the end of a scene: the car's motion is read from the other neighbour then."
+    neighbours = [follow(sample, column, find, path, 'sample', way_out) for column in ('prev', 'next')]
+    frames = sorted([sample, *filter(None, neighbours)], key=lambda frame: frame['timestamp'])
     times, poses = zip(*(_pose(nusc, frame) for frame in frames))
     if len(frames) < 2 or max(after - before for before, after in zip(times, times[1:])) > LONGEST_GAP:
         return None

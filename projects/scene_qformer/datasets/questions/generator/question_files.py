@@ -10,7 +10,7 @@ from nuscenes.nuscenes import NuScenes
 from tqdm import tqdm
 
 from ....durable_file import OF_A_TOOL, write_durably
-from ...info_file import check_cameras, load_info_file
+from ...info_file import check_cameras, check_once, load_info_file
 from ...nuscenes_infos import open_nuscenes
 from ...nuscenes_scene_dataset import NUSCENES_CAMERAS
 from ...output_files import check_outputs
@@ -135,6 +135,7 @@ def _read_infos(path: Path, version: str) -> list[dict]:
     if found not in (None, version):
         raise ValueError(f"{path} was made from version '{found}', but --version is '{version}'. Give that version, or "
                          '--info-root with the info files of this one.')
+    check_once(content['data_list'], path)
     for info in content['data_list']:
         check_cameras(info, NUSCENES_CAMERAS, path)
         info.pop('cam_instances', None)  # the larger half of an info, not needed here
