@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import FlexibleRunner, Runner
 
-from scene_qformer.engine import bfloat16_is_fast, choose_checkpoint, join_processes
+from scene_qformer.engine import bfloat16_is_fast, choose_checkpoint, join_processes, lock_training
 from scene_qformer.engine.command_line import load_config, make_parser
 
 
@@ -86,6 +86,7 @@ def main() -> None:
     args = parse_args()
     cfg = apply_flags(load_config(args, several_processes=True), args)
     join_processes(cfg)
+    lock_training([cfg.work_dir])  # before anything is chosen, renamed or written there
     choose_checkpoint(cfg)
     runner = FlexibleRunner if cfg.get('strategy') else Runner  # sharded models are mmengine's newer runner's
     runner.from_cfg(cfg).train()

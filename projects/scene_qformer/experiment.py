@@ -52,7 +52,11 @@ def train_by_heart(cfg: Config, steps: int, batch_size: int) -> None:
 
 
 def keep_other_results(out: Path, settings: dict) -> None:
-    """Move results of other settings aside, or of none that can be told, and note the settings of these."""
+    """Move results aside whose note says other settings, or is damaged; and note the settings of these.
+
+    Raises:
+        OSError: If the note cannot be read now.
+    """
     note = out / 'settings.json'
     strange = _strange(note, settings) if note.exists() else None
     if strange:
@@ -67,7 +71,7 @@ def _strange(note: Path, settings: dict) -> str | None:
     """What a note says of results that are not of these settings; None if they are."""
     try:
         noted = json.loads(note.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+    except (IsADirectoryError, ValueError, RecursionError) as error:
         return f'whose settings cannot be told, as {note.name} is damaged ({type(error).__name__})'
     if not isinstance(noted, dict):
         return f'whose settings cannot be told, as {note.name} holds no settings'

@@ -78,7 +78,7 @@ def build_split(cfg: Config, split: str) -> BaseDataset:
         dataset = dict(train, pipeline=dataset['pipeline'], test_mode=True)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmdet3d')):
         kind = DATASETS.get(dataset['type']) if isinstance(dataset['type'], str) else dataset['type']
-        if split == 'train' and issubclass(kind, NuScenesSceneDataset):
+        if split == 'train' and isinstance(kind, type) and issubclass(kind, NuScenesSceneDataset):
             dataset['each_sample_once'] = False
         return DATASETS.build(dataset)
 

@@ -39,7 +39,8 @@ def read(cameras):
 def test_the_good_ones():
     pose = torch.from_numpy(POSE).float()
     for good in (
-            info(), info()['images'], arrays(image_size=(62, 46)), arrays(lidar2img=np.eye(4), img_shape=(46, 62)),
+            info(), info()['images'], arrays(image_size=(62, 46)),
+            arrays(lidar2img=np.eye(4), img_shape=(46, 62), camera_height=1.5),
             arrays(lidar2cam=torch.stack([pose, pose])), arrays(lidar2cam=[torch.nn.Parameter(pose)] * 2),
             arrays(lidar2cam=torch.stack([pose, pose]).bfloat16()), arrays(lidar2cam=torch.stack([pose, pose]).int())):
         np.testing.assert_array_equal(read(good)['CAM_BACK']['lidar2cam'], POSE)
@@ -120,7 +121,9 @@ def test_transposed(show, key, matrix):
     (arrays(cam2img=[K, 'K']), 'Expected cam2img of all cameras as a matrix of numbers, got a list', False),
     (arrays(cam2img=dict(CAM_FRONT=K)), 'Expected cam2img of all cameras as a matrix of numbers, got a dict', True),
     (arrays(img_size=(62, 46)), 'has img_size, which is not known', True),
-    (arrays(width=62, height=46), 'has width, height, which is not known', False)])
+    (arrays(width=62, height=46), 'has width, height, which is not known', False),
+    (arrays(imageSize=(62, 46)), 'has imageSize, which is not known', False),
+    (arrays(resolution=62), 'has resolution, which is not known', False)])
 def test_arrays(show, cameras, match, shown):
     with pytest.raises(ValueError, match=match) as caught:
         read(cameras)

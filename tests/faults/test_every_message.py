@@ -27,6 +27,7 @@ EXEMPT = {
     "Don't suggest using CPU device": 'looked for in what mmdet3d warns of',
     r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: ([\d:, a-z]+?)\s+time: ([\d.]+).*?\bloss: (\S+)':
         'looked for in what mmengine logs',
+    r'Camera \S+ of sample (\S+) is masked': 'looked for in notes of earlier versions',
     'Reading the tables of': 'progress',
     'questions that the annotations decide': 'progress',
     'runs are finished already': 'progress',

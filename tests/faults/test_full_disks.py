@@ -204,6 +204,8 @@ def test_notes_stand_once_after_a_kill(cache, monkeypatch):
 def test_notes_of_a_camera_that_was_repaired(cache):
     """Its frame is computed anew, after the user removed the shard."""
     write(cache, 'abcd', masked='cd')
+    with open(cache / 'val-masked_cameras.txt', 'a') as file:  # as it was written at first
+        file.write('Camera CAM_BACK of sample c is masked: the file is gone\n')
     (cache / 'val-00001.safetensors').unlink()
     assert write(cache, 'abcd', masked='d') == 'cd'
     assert (cache / 'val-masked_cameras.txt').read_text() == note('d')

@@ -12,6 +12,8 @@ from ..geometry import invert, to_homogeneous
 from .camera_faults import absent_camera
 from .settings import read_size
 
+# What else somebody may call the size of images; what pipelines call img_shape is (height, width), of other images.
+_SIZE = re.compile('(img|image|ori)?_?(size|width|height|resolution|hw|wh)|image_?shape', re.IGNORECASE)
 _SHAPES = {'cam2img': ((3, 3), (3, 4), (4, 4)), 'lidar2cam': ((3, 4), (4, 4))}
 
 
@@ -109,7 +111,7 @@ def _from_devkit(nusc: Any, sample_token: str) -> dict[str, dict]:
 
 
 def _from_arrays(cameras: Mapping, cam_names: Sequence[str]) -> dict[str, dict]:
-    if unknown := [str(key) for key in cameras if key != 'image_size' and re.search('size|width|height', str(key))]:
+    if unknown := [str(key) for key in cameras if key != 'image_size' and _SIZE.fullmatch(str(key))]:
         raise ValueError(f'The calibration has {", ".join(unknown)}, which is not known. Say the size of the images as '
                          'image_size=(width, height).')
     stacked = {}

@@ -1,7 +1,7 @@
 """Settings as users state them, checked when what has them is built.
 
 Else OpenCV or numpy would find a wrong one, in the first frame and without its name; or nobody, as with slices. numpy's
-numbers and arrays are as good as Python's.
+numbers, and arrays of two, are as good as Python's.
 """
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def read_size(size: Any, what: str) -> tuple[int, int]:
     """
     two = _two(size)
     try:
-        if two is not None:
+        if two is not None and not any(isinstance(side, (bool, np.bool_)) for side in two):
             width, height = int(two[0]), int(two[1])
             if min(width, height) >= 1 and (width, height) == tuple(two):
                 return width, height

@@ -17,6 +17,7 @@ from .resume_choice import choose_checkpoint
 from .safe_checkpoint import NotReadError, load_from_safe_file
 from .safe_file_handlers import DataOnlyPickleHandler, DataOnlyYamlHandler
 from .sharded_strategy import ShardedStrategy
+from .training_lock import lock_training
 from .whole_checkpoint import find_whole_checkpoint
 from .zero_strategy import ZeroOptimWrapper, ZeroStrategy
 
@@ -27,5 +28,5 @@ __all__ = [
     'NonFiniteGradientError', 'NotReadError', 'NotWrittenError', 'ProcessGroupError', 'ResumableEpochTrainLoop',
     'ShardedStrategy', 'TRAINING_PARTS', 'ZeroOptimWrapper', 'ZeroStrategy', 'bfloat16_is_fast', 'checkpoint_weights',
     'choose_checkpoint', 'cpu_multiplies_bfloat16', 'find_whole_checkpoint', 'join_processes', 'load_from_safe_file',
-    'loading_faults', 'require_weights'
+    'loading_faults', 'lock_training', 'require_weights'
 ]

@@ -15,7 +15,7 @@ from mmengine.runner import find_latest_checkpoint
 from ..durable_file import PARTIAL, write_durably
 from .durable_backend import DurableBackend
 from .resume_choice import agree_on_checkpoint
-from .training_lock import lock_folder, release_folder
+from .training_lock import lock_folder, lock_training, release_folder
 from .whole_checkpoint import NOTE, training_checkpoints
 
 OUTDATED = 'outdated_checkpoints'  # in the message hub: names of files that go when this checkpoint is on the disk
@@ -86,6 +86,7 @@ class DurableCheckpointHook(CheckpointHook):
         """Choose what to resume from, before mmengine would, if ``choose_checkpoint`` has not done it."""
         if runner._resume is not True or runner._load_from is not None or runner._has_loaded:
             return
+        lock_training([runner.work_dir])
         chosen = agree_on_checkpoint(runner.work_dir)
         runner._resume = chosen is not None
         # the first start begins from what the config begins from, as stage 2 does from stage 1
@@ -99,9 +100,9 @@ class DurableCheckpointHook(CheckpointHook):
         if type(self.file_backend) is DurableBackend:
             self.file_backend = _RemovesLater(Path(self.out_dir), Path(self.filename_tmpl).suffix)
         folder = Path(self.out_dir)
+        lock_training(self._folders(runner))
         if not is_main_process() or not folder.is_dir():
             return
-        lock_folder(folder)
         if runner._resume and isinstance(self.file_backend, _RemovesLater):
             self._remove_what_a_kill_left(runner, folder)
         for path in folder.glob(f'.*{PARTIAL}'):
@@ -116,11 +117,14 @@ class DurableCheckpointHook(CheckpointHook):
     def after_train(self, runner: Any) -> None:
         """As mmengine's; and let others train here."""
         super().after_train(runner)
-        if is_main_process():
-            release_folder(self.out_dir)
+        for place in self._folders(runner):
+            release_folder(place)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Put the place right."""
+        """Put the place right; and see that no other training has come into the folder."""
+        if is_main_process():
+            for folder in self._folders(runner):
+                lock_folder(folder)
         if self._place is not None:
             checkpoint['meta'].update(self._place)
 
@@ -131,6 +135,11 @@ class DurableCheckpointHook(CheckpointHook):
                 'The checkpoint to resume from has no state of the optimizer: it was saved with save_optimizer=False, '
                 'or is a best_*.pth or a published one. Resume from epoch_*.pth or iter_*.pth, or train anew from its '
                 'weights: --cfg-options load_from=PATH, without --resume.')
+
+    def _folders(self, runner: Any) -> list[str]:
+        """Where it writes, less what is on remote storage."""
+        local = isinstance(getattr(self, 'file_backend', None), DurableBackend)
+        return list(dict.fromkeys([runner.work_dir, self.out_dir] if local else [runner.work_dir]))
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
         if not isinstance(self.file_backend, _RemovesLater):

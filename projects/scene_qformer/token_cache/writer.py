@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -160,7 +161,7 @@ class TokenCacheWriter:
     def _write_notes(self) -> None:
         """Before the shard: after a kill in between, its samples are missing, and what is noted of them is replaced."""
         lines = self.notes.read_text('utf-8', 'replace').splitlines() if self.notes.exists() else []
-        kept = [line for line in lines if line.partition(' ')[0] not in self._pending]
+        kept = [line for line in lines if _sample_of(line) not in self._pending]
         noted = [line for token in self._pending for line in self._masked.get(token, ())]
         if noted or kept != lines:
             write_durably(self.notes, ''.join(f'{line}\n' for line in (*kept, *noted)).encode(), OF_A_TOOL)
@@ -221,6 +222,12 @@ class TokenCacheWriter:
             if name.startswith(prefix):
                 (self.folder / name).unlink(missing_ok=True)
         self._forget_lost_shards()
+
+
+def _sample_of(note: str) -> str:
+    """Whose camera is missing; notes were sentences at first."""
+    sentence = re.match(r'Camera \S+ of sample (\S+) is masked', note)
+    return sentence[1] if sentence else note.partition(' ')[0]
 
 
 def _read_shard(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
