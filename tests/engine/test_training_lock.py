@@ -102,7 +102,7 @@ def test_a_lock_that_was_lost_is_taken_again(tmp_path):
     release_folder(work)
 
 
-def test_a_training_stops_where_another_has_come(tmp_path, monkeypatch):
+def test_a_training_stops_where_another_has_come(tmp_path):
     """As after somebody removed the lock of a training that he took for dead."""
     def come(path):
         (tmp_path / LOCK).unlink(missing_ok=True)

@@ -68,6 +68,23 @@ def work_dir(trained: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope='session')
+def small_nuscenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nuScenes root of a training and a validation scene, of two samples each, without info files."""
+    from datasets.small_nuscenes import write_small_nuscenes
+
+    root = tmp_path_factory.mktemp('small') / 'nuscenes'
+    return write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0103'), samples_per_scene=2)
+
+
+@pytest.fixture
+def root(small_nuscenes: Path, tmp_path: Path) -> Path:
+    """A copy of it whose tables may be damaged."""
+    from faults.small_root import copy_root
+
+    return copy_root(small_nuscenes, tmp_path / 'nuscenes')
+
+
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Count what a single test does many times: ``count(kills=1)`` after each kill, ``count(generated=200)`` inputs."""

@@ -10,7 +10,7 @@ from datasets.small_nuscenes import write_small_nuscenes
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from faults.small_root import copy_root, edit_table
+from faults.small_root import edit_table
 from scene_qformer.datasets.info_conversion import convert_info_file
 from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_excerpt import cut_frames
@@ -21,17 +21,6 @@ from scene_qformer.token_extraction import build_split
 
 AREA = 'Creating data'
 INFOS = ['nuscenes_infos_train.pkl', 'nuscenes_infos_val.pkl']
-
-
-@pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    root = tmp_path_factory.mktemp('data') / 'nuscenes'
-    return write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0103'), samples_per_scene=2)
-
-
-@pytest.fixture
-def root(small, tmp_path):
-    return copy_root(small, tmp_path / 'nuscenes')
 
 
 @pytest.mark.fault(area=AREA, fault='a root or a version of nuScenes that is not there', expected='said what there is',

@@ -2,9 +2,8 @@
 from functools import partial
 
 import pytest
-from datasets.small_nuscenes import write_small_nuscenes
 
-from faults.small_root import copy_root, edit_table
+from faults.small_root import edit_table
 from scene_qformer.datasets.calibration import read_cameras
 from scene_qformer.datasets.info_file import load_info_file
 from scene_qformer.datasets.nuscenes_excerpt import cut_frames
@@ -14,17 +13,6 @@ from scene_qformer.datasets.questions.generator import create_question_files
 AREA = 'Creating data'
 AGAIN = 'Unpack the metadata archive of this version again; correct tables that you wrote yourself.'
 NONE = 'gone', 7, ['gone'], 0
-
-
-@pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    root = tmp_path_factory.mktemp('tables') / 'nuscenes'
-    return write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0103'), samples_per_scene=2)
-
-
-@pytest.fixture
-def root(small, tmp_path):
-    return copy_root(small, tmp_path / 'nuscenes')
 
 
 @pytest.mark.fault(area=AREA, fault='sweeps before a key frame that are not there', expected='said; without, it works',

@@ -3,26 +3,14 @@ import json
 import weakref
 
 import pytest
-from datasets.small_nuscenes import write_small_nuscenes
 
-from faults.small_root import copy_root, edit_table
+from faults.small_root import edit_table
 from scene_qformer.datasets import nuscenes_infos
 from scene_qformer.datasets.nuscenes_excerpt import cut_frames
 from scene_qformer.datasets.nuscenes_infos import create_info_files, open_nuscenes
 
 AREA = 'Creating data'
 AGAIN = 'Unpack the metadata archive of this version again; correct tables that you wrote yourself.'
-
-
-@pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    root = tmp_path_factory.mktemp('tables') / 'nuscenes'
-    return write_small_nuscenes(root, 'v1.0-mini', ('scene-0061', 'scene-0103'), samples_per_scene=2)
-
-
-@pytest.fixture
-def root(small, tmp_path):
-    return copy_root(small, tmp_path / 'nuscenes')
 
 
 def refused(root, match):

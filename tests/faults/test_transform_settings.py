@@ -38,7 +38,7 @@ def test_the_good_ones(name, settings):
     """As they are, in a config of mmengine, and of numpy."""
     build(name, **settings)
     if not any(isinstance(value, (np.ndarray, np.generic)) for value in settings.values()):
-        build(**{key: value for key, value in Config(dict(name=name, **settings)).items() if key != 'type'})
+        build(name, **dict(Config(settings).items()))
 
 
 SIZES = [(0, 23), (29, 0), (-29, 23), (29, ), (29, 23, 3), 29, '29x23', '23', (29.5, 23), (NAN, 23), (INF, 23),

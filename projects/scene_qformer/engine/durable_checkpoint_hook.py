@@ -68,7 +68,6 @@ class DurableCheckpointHook(CheckpointHook):
       to ``*.torn``. If none is whole, it stops; if there is none at all, as when a launcher starts a job for the first
       time, training begins. With mmengine's ``FlexibleRunner``, which loads before its hooks are called, that needs
       ``choose_checkpoint``, as in ``tools/train.py``.
-
     - One training at a time writes into a folder; see ``training_lock.py``.
 
     Checkpoints on remote storage are left to mmengine.

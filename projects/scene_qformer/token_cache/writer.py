@@ -162,7 +162,7 @@ class TokenCacheWriter:
         """Before the shard: after a kill in between, its samples are missing, and what is noted of them is replaced."""
         lines = self.notes.read_text('utf-8', 'replace').splitlines() if self.notes.exists() else []
         kept = [line for line in lines if _sample_of(line) not in self._pending]
-        noted = [line for token in self._pending for line in self._masked.get(token, ())]
+        noted = [line for token in self._pending for line in self._masked[token]]
         if noted or kept != lines:
             write_durably(self.notes, ''.join(f'{line}\n' for line in (*kept, *noted)).encode(), OF_A_TOOL)
 
